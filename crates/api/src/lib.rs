@@ -1,1 +1,5 @@
-//! api
+//! The faces a node shows to programs: the control API over HTTP, and the dqlite door.
+//!
+//! Ring 3: it translates between wire formats and what the rings below do; it decides nothing itself.
+
+pub mod control;

@@ -1,0 +1,74 @@
+//! What a node lets its operator do: the seam between the control API and the composition root.
+
+use super::problem::Problem;
+use super::types::{
+    Created, DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Formed, InitRequest, JoinRequest, NodeInfo,
+    Readiness, Status, TokenInfo, TokenIssued, TokenRequest,
+};
+use base::DbName;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+
+/// The bytes of a database file, in order. An error ends it: what came before must not be used.
+pub type ByteStream = BoxStream<'static, Result<Bytes, Problem>>;
+
+/// A database file on its way out.
+pub struct Export {
+    /// How many bytes will come.
+    pub bytes: u64,
+    /// The bytes.
+    pub body: ByteStream,
+}
+
+/// The operations of a node. Implemented once, by the daemon.
+///
+/// Dropping a returned future stops the waiting, not the work: a join or a drop that was begun goes on, and asking again
+/// finds its outcome. Requests about data are only made while [`ready`](Self::ready) says so: the router answers 503 with
+/// Retry-After before that, and asks `status`, `init`, `join` and `stop` at any time.
+pub trait Control: Send + Sync + 'static {
+    /// Where the node is in its life. Quick, never waits.
+    fn ready(&self) -> Readiness;
+
+    /// The node and its cluster, as this node sees them. Answers in any state, never waits for a leader.
+    fn status(&self) -> BoxFuture<'_, Result<Status, Problem>>;
+
+    /// All members, by name.
+    fn nodes(&self) -> BoxFuture<'_, Result<Vec<NodeInfo>, Problem>>;
+
+    /// Starts a cluster of one. Answers when the node is ready. On a member it is a conflict that names the cluster.
+    fn init(&self, request: InitRequest) -> BoxFuture<'_, Result<Formed, Problem>>;
+
+    /// Enters a cluster. Answers when the node is ready and has its role. On a member it is a conflict.
+    fn join(&self, request: JoinRequest) -> BoxFuture<'_, Result<Formed, Problem>>;
+
+    /// Issues a join token.
+    fn token_add(&self, request: TokenRequest) -> BoxFuture<'_, Result<TokenIssued, Problem>>;
+
+    /// All tokens that were issued and not yet swept away, newest first.
+    fn token_list(&self) -> BoxFuture<'_, Result<Vec<TokenInfo>, Problem>>;
+
+    /// Makes a token useless. Not found if there is none of that id.
+    fn token_revoke(&self, id: &str) -> BoxFuture<'_, Result<TokenInfo, Problem>>;
+
+    /// All databases by name, `sys` first.
+    fn databases(&self) -> BoxFuture<'_, Result<Vec<DatabaseInfo>, Problem>>;
+
+    /// Creates a database, or finds that it is there.
+    fn db_create(&self, request: DatabaseRequest) -> BoxFuture<'_, Result<Created, Problem>>;
+
+    /// What a database holds, at a committed state. Counts rows: takes time in proportion to its size.
+    fn db_contents(&self, name: &DbName) -> BoxFuture<'_, Result<DatabaseContents, Problem>>;
+
+    /// Removes a database on all members. The router has asked for confirmation. `sys` is refused.
+    fn db_drop(&self, name: &DbName) -> BoxFuture<'_, Result<Dropped, Problem>>;
+
+    /// A plain SQLite file of a committed state. Holds that version until the stream is dropped.
+    fn db_export(&self, name: &DbName) -> BoxFuture<'_, Result<Export, Problem>>;
+
+    /// Creates a database from a plain SQLite file. A conflict if it exists; nothing of it is left if the stream fails.
+    fn db_import(&self, name: &DbName, file: ByteStream) -> BoxFuture<'_, Result<DatabaseInfo, Problem>>;
+
+    /// Asks the daemon to stop in order, as SIGTERM does, and answers before it has.
+    fn stop(&self);
+}

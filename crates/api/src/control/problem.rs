@@ -1,0 +1,206 @@
+//! The one shape in which the control API says that something went wrong.
+
+use base::{Code, Disposition, ErrorPage, Fault};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::time::Duration;
+
+/// What sort of trouble it is. HTTP status and exit code derive from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProblemKind {
+    /// Not now: the node is starting, stopping, or has no leader. The same request may work later.
+    NotReady,
+    /// The request is wrong, or forbidden for good.
+    Refused,
+    /// It would lose data or availability, and the confirmation for that was not given.
+    Unsafe,
+    /// What was asked for is not there.
+    NotFound,
+    /// It is there already, or in a state that excludes the request.
+    Conflict,
+    /// The deadline passed; the outcome is unknown.
+    TimedOut,
+    /// Stored data failed its check and was not returned.
+    Corrupt,
+    /// The product broke its own rule.
+    Internal,
+}
+
+impl ProblemKind {
+    /// The HTTP status it travels with.
+    pub const fn http_status(self) -> u16 {
+        match self {
+            Self::NotReady => 503,
+            Self::Refused => 400,
+            Self::Unsafe => 412,
+            Self::NotFound => 404,
+            Self::Conflict => 409,
+            Self::TimedOut => 504,
+            Self::Corrupt | Self::Internal => 500,
+        }
+    }
+
+    /// The exit code of a command that ends with it.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::NotReady => 3,
+            Self::Unsafe => 4,
+            Self::TimedOut => 5,
+            Self::Refused | Self::NotFound | Self::Conflict | Self::Corrupt | Self::Internal => 1,
+        }
+    }
+}
+
+impl From<Disposition> for ProblemKind {
+    fn from(disposition: Disposition) -> Self {
+        match disposition {
+            Disposition::Retry { .. } => Self::NotReady,
+            Disposition::Refuse => Self::Refused,
+            Disposition::Gone => Self::NotFound,
+            Disposition::Corrupt => Self::Corrupt,
+            Disposition::Bug => Self::Internal,
+        }
+    }
+}
+
+/// An error on its way to a person: a code, what happened, why, and what to do next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// The stable code, such as `BL-API-001`.
+    pub code: String,
+    /// What sort of trouble it is.
+    pub kind: ProblemKind,
+    /// What happened, in one line.
+    pub message: String,
+    /// Why, if more is known than the message says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// The next command or step.
+    pub next: String,
+    /// When to try again, in milliseconds, if that makes sense.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+}
+
+impl Problem {
+    /// A problem told from the page of its code.
+    pub fn new(page: &ErrorPage, kind: ProblemKind, message: impl Into<String>) -> Self {
+        Self {
+            code: page.code.0.to_owned(),
+            kind,
+            message: message.into(),
+            cause: Some(page.cause.to_owned()),
+            next: page.next.to_owned(),
+            retry_after_ms: None,
+        }
+    }
+
+    /// What any [`Fault`] looks like to a user. `pages` is the table of the crate that the fault comes from.
+    pub fn from_fault(fault: &dyn Fault, pages: &[ErrorPage]) -> Self {
+        let code = fault.code();
+        let page = pages.iter().find(|page| page.code == code);
+        let disposition = fault.disposition();
+        Self {
+            code: code.0.to_owned(),
+            kind: disposition.into(),
+            message: fault.to_string(),
+            cause: std::error::Error::source(fault)
+                .map(source_chain)
+                .or_else(|| page.map(|page| page.cause.to_owned())),
+            next: page.map_or_else(|| format!("bowline explain {code}"), |page| page.next.to_owned()),
+            retry_after_ms: match disposition {
+                Disposition::Retry { after } => Some(u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
+                _ => None,
+            },
+        }
+    }
+
+    /// The same problem with another kind: a fault that is "refused" in general may be a conflict here.
+    #[must_use]
+    pub fn kind(self, kind: ProblemKind) -> Self {
+        Self { kind, ..self }
+    }
+
+    /// The same problem with a cause that knows more than the page.
+    #[must_use]
+    pub fn because(self, cause: impl Into<String>) -> Self {
+        Self { cause: Some(cause.into()), ..self }
+    }
+
+    /// The same problem with a next step that knows more than the page.
+    #[must_use]
+    pub fn next(self, next: impl Into<String>) -> Self {
+        Self { next: next.into(), ..self }
+    }
+
+    /// The same problem, worth trying again after a while.
+    #[must_use]
+    pub fn retry_after(self, after: Duration) -> Self {
+        Self { retry_after_ms: Some(u64::try_from(after.as_millis()).unwrap_or(u64::MAX)), ..self }
+    }
+}
+
+/// `a: b: c` of an error and its sources.
+fn source_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.code, self.message)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+/// The node is starting or stopping.
+pub(crate) const NOT_READY: ErrorPage = ErrorPage {
+    code: Code("BL-API-001"),
+    title: "The node is not ready",
+    cause: "The daemon runs, but units that the request needs are still starting, or are stopping already.",
+    next: "bowline status --units            shows what it waits for",
+};
+
+/// Neither `init` nor `join` has happened.
+pub(crate) const UNFORMED: ErrorPage = ErrorPage {
+    code: Code("BL-API-002"),
+    title: "This machine belongs to no cluster yet",
+    cause: "The daemon runs, but neither `bowline init` nor `bowline join` has made this machine a member.",
+    next: "bowline init                      starts a cluster on this machine; bowline join TOKEN enters one",
+};
+
+/// The body or the path of a request makes no sense.
+pub(crate) const MALFORMED: ErrorPage = ErrorPage {
+    code: Code("BL-API-003"),
+    title: "The request cannot be understood",
+    cause: "A field is missing, unknown or of the wrong type, or the path does not exist in this version.",
+    next: "compare `bowline --version` of the command with `bowline status` of the node",
+};
+
+/// Destructive, and not confirmed.
+pub(crate) const UNCONFIRMED: ErrorPage = ErrorPage {
+    code: Code("BL-API-004"),
+    title: "Refused: it would destroy data and was not confirmed",
+    cause: "Dropping a database removes its file on all members. There is no undo.",
+    next: "bowline db export NAME FILE       keeps a copy; then repeat with --yes or type the name",
+};
+
+/// The pages of the codes of this crate.
+pub const PAGES: &[ErrorPage] = &[
+    NOT_READY,
+    UNFORMED,
+    MALFORMED,
+    UNCONFIRMED,
+    super::client::UNREACHABLE,
+    super::client::FORBIDDEN,
+    super::client::BROKEN,
+    super::client::DEADLINE,
+];

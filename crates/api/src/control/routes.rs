@@ -1,0 +1,205 @@
+//! The routes: paths and JSON on one side, [`Control`] on the other.
+
+use super::ops::{Control, Export};
+use super::problem::{MALFORMED, NOT_READY, Problem, ProblemKind, UNCONFIRMED, UNFORMED};
+use super::types::{DatabaseRequest, InitRequest, JoinRequest, NodeState, TokenRequest};
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::{JsonRejection, PathRejection};
+use axum::extract::{DefaultBodyLimit, FromRequest, Path, Query, Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use axum::{Json, Router};
+use base::DbName;
+use futures::StreamExt;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The largest JSON body that is read, in bytes.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// How long a client should wait before it asks a node again that was not ready.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+type Node = State<Arc<dyn Control>>;
+type Answer<T> = Result<Json<T>, Problem>;
+
+/// The control API of a node. Serve it with [`serve`](super::serve); tests may call it directly.
+pub fn router(control: Arc<dyn Control>) -> Router {
+    let data = Router::new()
+        .route("/v1/nodes", get(nodes))
+        .route("/v1/tokens", get(token_list).post(token_add))
+        .route("/v1/tokens/{id}", delete(token_revoke))
+        .route("/v1/databases", get(databases).post(db_create))
+        .route("/v1/databases/{name}", get(db_contents).delete(db_drop))
+        .route("/v1/databases/{name}/file", get(db_export).put(db_import).layer(DefaultBodyLimit::disable()))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&control), only_when_ready));
+    Router::new()
+        .route("/livez", get(|| async { "alive\n" }))
+        .route("/readyz", get(readyz))
+        .route("/v1/status", get(status))
+        .route("/v1/init", post(init))
+        .route("/v1/join", post(join))
+        .route("/v1/stop", post(stop))
+        .merge(data)
+        .fallback(|request: Request| async move {
+            Problem::new(
+                &MALFORMED,
+                ProblemKind::NotFound,
+                format!("this node has no {} {}", request.method(), request.uri().path()),
+            )
+        })
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(control)
+}
+
+/// Nothing about data is answered before the node is ready: see INC-1.
+async fn only_when_ready(State(control): Node, request: Request, next: Next) -> Response {
+    let readiness = control.ready();
+    match readiness.state {
+        NodeState::Ready => next.run(request).await,
+        NodeState::Unformed => {
+            Problem::new(&UNFORMED, ProblemKind::NotReady, "this machine belongs to no cluster yet").into_response()
+        }
+        NodeState::Starting => not_ready("the node is starting", &readiness.waiting_for).into_response(),
+        NodeState::Stopping => not_ready("the node is stopping", &[]).into_response(),
+    }
+}
+
+fn not_ready(message: &str, waiting_for: &[String]) -> Problem {
+    let problem = Problem::new(&NOT_READY, ProblemKind::NotReady, message).retry_after(RETRY_AFTER);
+    if waiting_for.is_empty() { problem } else { problem.because(format!("it waits for {}", waiting_for.join(", "))) }
+}
+
+async fn readyz(State(control): Node) -> Response {
+    let readiness = control.ready();
+    let status = if readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(readiness)).into_response()
+}
+
+async fn status(State(control): Node) -> Answer<impl Serialize> {
+    control.status().await.map(Json)
+}
+
+async fn nodes(State(control): Node) -> Answer<impl Serialize> {
+    control.nodes().await.map(Json)
+}
+
+async fn init(State(control): Node, Input(request): Input<InitRequest>) -> Answer<impl Serialize> {
+    control.init(request).await.map(Json)
+}
+
+async fn join(State(control): Node, Input(request): Input<JoinRequest>) -> Answer<impl Serialize> {
+    control.join(request).await.map(Json)
+}
+
+async fn stop(State(control): Node) -> Json<super::types::Readiness> {
+    control.stop();
+    Json(control.ready())
+}
+
+async fn token_add(State(control): Node, Input(request): Input<TokenRequest>) -> Answer<impl Serialize> {
+    control.token_add(request).await.map(Json)
+}
+
+async fn token_list(State(control): Node) -> Answer<impl Serialize> {
+    control.token_list().await.map(Json)
+}
+
+async fn token_revoke(State(control): Node, Path(id): Path<String>) -> Answer<impl Serialize> {
+    control.token_revoke(&id).await.map(Json)
+}
+
+async fn databases(State(control): Node) -> Answer<impl Serialize> {
+    control.databases().await.map(Json)
+}
+
+async fn db_create(State(control): Node, Input(request): Input<DatabaseRequest>) -> Answer<impl Serialize> {
+    control.db_create(request).await.map(Json)
+}
+
+async fn db_contents(State(control): Node, name: Name) -> Answer<impl Serialize> {
+    control.db_contents(&name?.0).await.map(Json)
+}
+
+/// `?confirm=NAME` is the proof that somebody knows what is lost.
+#[derive(Deserialize)]
+struct Confirmation {
+    #[serde(default)]
+    confirm: String,
+}
+
+async fn db_drop(State(control): Node, name: Name, Query(confirmation): Query<Confirmation>) -> Answer<impl Serialize> {
+    let Path(name) = name?;
+    if confirmation.confirm != name.as_str() {
+        let contents = control.db_contents(&name).await?;
+        let lost =
+            format!("{} tables, {} rows, {} bytes would be lost", contents.tables.len(), contents.rows, contents.bytes);
+        let message = format!("dropping {name} was not confirmed");
+        return Err(Problem::new(&UNCONFIRMED, ProblemKind::Unsafe, message).because(lost));
+    }
+    control.db_drop(&name).await.map(Json)
+}
+
+async fn db_export(State(control): Node, name: Name) -> Result<Response, Problem> {
+    let Export { bytes, body } = control.db_export(&name?.0).await?;
+    let headers: [(HeaderName, HeaderValue); 2] = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/vnd.sqlite3")),
+        (header::CONTENT_LENGTH, HeaderValue::from(bytes)),
+    ];
+    Ok((headers, Body::from_stream(body)).into_response())
+}
+
+async fn db_import(State(control): Node, name: Name, body: Body) -> Answer<impl Serialize> {
+    let file = body.into_data_stream().map(|chunk| {
+        chunk.map_err(|error| {
+            Problem::new(&MALFORMED, ProblemKind::Refused, "the file ended early").because(error.to_string())
+        })
+    });
+    control.db_import(&name?.0, file.boxed()).await.map(Json)
+}
+
+type Name = Result<Path<DbName>, PathRejection>;
+
+/// A JSON body whose refusal is a [`Problem`]. An empty body is `{}`.
+struct Input<T>(T);
+
+impl<S: Send + Sync, T: serde::de::DeserializeOwned> FromRequest<S> for Input<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let body = Bytes::from_request(request, state)
+            .await
+            .map_err(|error| Problem::new(&MALFORMED, ProblemKind::Refused, error.to_string()))?;
+        let text: &[u8] = if body.is_empty() { b"{}" } else { &body };
+        Json::<T>::from_bytes(text).map(|Json(value)| Self(value)).map_err(Problem::from)
+    }
+}
+
+impl From<JsonRejection> for Problem {
+    fn from(error: JsonRejection) -> Self {
+        Self::new(&MALFORMED, ProblemKind::Refused, "the body is not what this request takes")
+            .because(error.body_text())
+    }
+}
+
+impl From<PathRejection> for Problem {
+    fn from(error: PathRejection) -> Self {
+        Self::new(&MALFORMED, ProblemKind::Refused, "the path holds a name that is not allowed")
+            .because(error.body_text())
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.kind.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry_after_s = self.retry_after_ms.map(|ms| ms.div_ceil(1000).max(1));
+        let mut response = (status, Json(self)).into_response();
+        if let Some(seconds) = retry_after_s {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}

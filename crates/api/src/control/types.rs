@@ -1,0 +1,362 @@
+//! What the control API sends and receives. Times are RFC 3339, sizes are bytes, durations name their unit.
+
+use base::{DbName, NodeId, Role};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Where a node is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NodeState {
+    /// The daemon runs but belongs to no cluster: it waits for `init` or `join`.
+    Unformed,
+    /// Units are starting.
+    Starting,
+    /// Everything that was asked of it serves.
+    Ready,
+    /// It is stopping in order.
+    Stopping,
+}
+
+/// Whether the node answers questions about data, and if not, what it waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Readiness {
+    /// Where the node is in its life.
+    pub state: NodeState,
+    /// The units that are not up yet, in start order. Empty when ready.
+    pub waiting_for: Vec<String>,
+}
+
+impl Readiness {
+    /// Whether requests are served.
+    pub fn is_ready(&self) -> bool {
+        self.state == NodeState::Ready
+    }
+}
+
+/// What this node believes of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Health {
+    /// It answers.
+    Up,
+    /// It does not answer.
+    Down,
+    /// Nobody has heard of it yet.
+    Unknown,
+}
+
+/// A member of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeInfo {
+    /// Its id, also its id in the dqlite protocol.
+    pub id: NodeId,
+    /// Its name, unique among the living members.
+    pub name: String,
+    /// What it does for the databases.
+    pub role: Role,
+    /// Whether it answers.
+    pub health: Health,
+    /// Whether it leads `sys`, and with it the databases.
+    pub leader: bool,
+    /// Where other nodes reach it (`host:port`, mutual TLS).
+    pub address: String,
+    /// Where dqlite clients reach it (`host:port`).
+    pub dqlite_address: String,
+    /// The version it runs, if it has been heard of.
+    pub version: Option<String>,
+}
+
+/// The life of one unit of the daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitStatus {
+    /// Its name.
+    pub name: String,
+    /// Where it is: waiting, starting, ready, draining, stopping, stopped, failed.
+    pub phase: String,
+    /// How long it has been there, in milliseconds.
+    pub phase_ms: u64,
+    /// Why, if there is something to say: what it waits for, or how it failed.
+    pub detail: Option<String>,
+}
+
+/// May this machine be rebooted now?
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reboot {
+    /// Yes or no.
+    pub safe: bool,
+    /// Why, in one sentence.
+    pub reason: String,
+}
+
+impl Reboot {
+    /// Judges from the members and the id of the machine in question.
+    ///
+    /// Safe means: while it is down the other voters that answer are a majority of all voters, so writes go on.
+    pub fn judge(nodes: &[NodeInfo], this: NodeId) -> Self {
+        let names = |wanted: &dyn Fn(&&NodeInfo) -> bool| -> Vec<&str> {
+            nodes.iter().filter(wanted).map(|n| n.name.as_str()).collect()
+        };
+        let voters = names(&|n| n.role == Role::Voter);
+        let remaining = names(&|n| n.role == Role::Voter && n.id != this && n.health == Health::Up);
+        let down = names(&|n| n.role == Role::Voter && n.id != this && n.health != Health::Up);
+        let majority = voters.len() / 2 + 1;
+        let votes = nodes.iter().any(|n| n.id == this && n.role == Role::Voter);
+        let (safe, reason) = if nodes.is_empty() {
+            (true, "this machine belongs to no cluster".to_owned())
+        } else if nodes.len() == 1 {
+            (false, "it is the only machine: its databases are down while it is".to_owned())
+        } else if remaining.len() >= majority && votes {
+            (true, format!("{} keep the majority ({majority} of {})", listed(&remaining), voters.len()))
+        } else if remaining.len() >= majority {
+            (true, format!("it does not vote, and {} keep the majority", listed(&remaining)))
+        } else if !down.is_empty() {
+            (false, format!("{} already down: another loss stops writes", are(&down)))
+        } else {
+            (false, format!("losing it leaves {} of {} voters, {majority} are needed", remaining.len(), voters.len()))
+        };
+        Self { safe, reason }
+    }
+}
+
+fn listed(names: &[&str]) -> String {
+    match names {
+        [] => "none".to_owned(),
+        [one] => (*one).to_owned(),
+        [rest @ .., last] => format!("{} and {last}", rest.join(", ")),
+    }
+}
+
+fn are(names: &[&str]) -> String {
+    format!("{} {}", listed(names), if names.len() == 1 { "is" } else { "are" })
+}
+
+/// The node and its cluster as this node sees them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Where this node is in its life.
+    pub state: NodeState,
+    /// The units that are not up yet. Empty when ready.
+    pub waiting_for: Vec<String>,
+    /// May this machine be rebooted now?
+    pub reboot: Reboot,
+    /// This node's id; none before `init` or `join`.
+    pub node: Option<NodeId>,
+    /// This node's name; none before `init` or `join`.
+    pub name: Option<String>,
+    /// The cluster's id; none before `init` or `join`.
+    pub cluster: Option<String>,
+    /// The version of this daemon.
+    pub version: String,
+    /// How long this daemon has run, in milliseconds.
+    pub uptime_ms: u64,
+    /// All members, this one included, by name.
+    pub nodes: Vec<NodeInfo>,
+    /// How many databases there are, `sys` not counted.
+    pub databases: u64,
+    /// The bytes of all databases on this node, `sys` included.
+    pub database_bytes: u64,
+    /// The bytes of the Raft log on this node.
+    pub log_bytes: u64,
+    /// The units in start order.
+    pub units: Vec<UnitStatus>,
+}
+
+/// Start a cluster of one on this machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InitRequest {
+    /// The node's name; the host's name if not given.
+    pub name: Option<String>,
+    /// The `host[:port]` that other nodes are told; found from the machine's interfaces if not given.
+    pub address: Option<String>,
+    /// The `host:port` that dqlite clients are told; the node's host and the default port if not given.
+    pub dqlite_address: Option<String>,
+}
+
+/// Make this machine a member of an existing cluster.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JoinRequest {
+    /// What `bowline token add` printed on a member.
+    pub token: String,
+    /// As in [`InitRequest`].
+    pub name: Option<String>,
+    /// As in [`InitRequest`].
+    pub address: Option<String>,
+    /// As in [`InitRequest`].
+    pub dqlite_address: Option<String>,
+}
+
+impl std::fmt::Debug for JoinRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JoinRequest").field("token", &"(secret)").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// This machine is a member now, of a new cluster or of an existing one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Formed {
+    /// The new member.
+    pub node: NodeInfo,
+    /// All members after it, by name.
+    pub nodes: Vec<NodeInfo>,
+    /// The units that are up, in start order.
+    pub units: Vec<String>,
+    /// From the request to ready, in milliseconds.
+    pub elapsed_ms: u64,
+}
+
+/// Issue a join token.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenRequest {
+    /// How long it can be used, in seconds; one hour if not given.
+    pub valid_s: Option<u64>,
+    /// Only a node of this name may use it.
+    pub name: Option<String>,
+}
+
+/// A fresh join token. The only time that the secret is seen.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenIssued {
+    /// Its id, to revoke it with.
+    pub id: String,
+    /// The token itself.
+    pub token: String,
+    /// When it stops working.
+    pub expires: Timestamp,
+}
+
+impl std::fmt::Debug for TokenIssued {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TokenIssued").field("id", &self.id).field("expires", &self.expires).finish_non_exhaustive()
+    }
+}
+
+/// Whether a token can still be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TokenState {
+    /// It can be used once.
+    Open,
+    /// A machine has joined with it.
+    Used,
+    /// Its time is over.
+    Expired,
+}
+
+/// A join token without its secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenInfo {
+    /// Its id.
+    pub id: String,
+    /// Whether it can still be used.
+    pub state: TokenState,
+    /// The only name that may use it, if it was issued so.
+    pub name: Option<String>,
+    /// When it was issued.
+    pub created: Timestamp,
+    /// When it stops working.
+    pub expires: Timestamp,
+    /// The node that used it.
+    pub used_by: Option<NodeId>,
+}
+
+/// A database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatabaseInfo {
+    /// Its name.
+    pub name: DbName,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// The number of its committed state: how many commits it has seen.
+    pub version: u64,
+    /// The name of the node that leads it, if this node knows one.
+    pub leader: Option<String>,
+    /// How many members hold a copy.
+    pub copies: u64,
+}
+
+/// Create a database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseRequest {
+    /// Its name.
+    pub name: DbName,
+}
+
+/// What a database holds: what would be lost with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatabaseContents {
+    /// Its name.
+    pub name: DbName,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// The rows of all tables.
+    pub rows: u64,
+    /// Its tables by name.
+    pub tables: Vec<TableContents>,
+}
+
+/// What a table holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableContents {
+    /// Its name.
+    pub name: String,
+    /// How many rows it has.
+    pub rows: u64,
+}
+
+/// A database was created, or was there already.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Created {
+    /// The database.
+    pub database: DatabaseInfo,
+    /// Whether this request made it.
+    pub created: bool,
+}
+
+/// A database is gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dropped {
+    /// What was lost.
+    pub contents: DatabaseContents,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(id: u64, role: Role, health: Health) -> NodeInfo {
+        NodeInfo {
+            id: NodeId(id),
+            name: format!("box{id}"),
+            role,
+            health,
+            leader: id == 1,
+            address: format!("10.0.0.{id}:7440"),
+            dqlite_address: format!("10.0.0.{id}:9000"),
+            version: None,
+        }
+    }
+
+    #[test]
+    fn a_reboot_is_safe_exactly_when_the_other_voters_keep_a_majority() {
+        use Health::{Down, Up};
+        use Role::{StandBy, Voter};
+        let cases: &[(&[(Role, Health)], bool, &str)] = &[
+            (&[], true, "this machine belongs to no cluster"),
+            (&[(Voter, Up)], false, "it is the only machine: its databases are down while it is"),
+            (&[(Voter, Up), (StandBy, Up)], false, "losing it leaves 0 of 1 voters, 1 are needed"),
+            (&[(StandBy, Up), (Voter, Up)], true, "it does not vote, and box2 keep the majority"),
+            (&[(Voter, Up), (Voter, Up), (Voter, Up)], true, "box2 and box3 keep the majority (2 of 3)"),
+            (&[(Voter, Up), (Voter, Up), (Voter, Down)], false, "box3 is already down: another loss stops writes"),
+        ];
+        for (members, safe, reason) in cases {
+            let nodes: Vec<_> = (1..).zip(*members).map(|(id, (role, health))| node(id, *role, *health)).collect();
+            let verdict = Reboot::judge(&nodes, NodeId(1));
+            assert_eq!((verdict.safe, verdict.reason.as_str()), (*safe, *reason));
+        }
+    }
+}
