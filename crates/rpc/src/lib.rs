@@ -1,1 +1,17 @@
-//! rpc
+//! Framed node-to-node calls over mutual TLS 1.3: every byte that one node says to another goes through here.
+//!
+//! A [`Mesh`] is one node's end of it. It keeps one connection per peer and [`Class`], carries many calls at once on each,
+//! answers the calls of others through [`Handlers`], and tells who is reachable. Every call has a deadline and an outcome
+//! that says whether the other side may have seen it. A node is known by its certificate, never by its address; who has
+//! none from the cluster's CA is a stranger and may only call [`Service::Join`].
+//!
+//! The bytes are described in docs/formats/rpc.md. There is deliberately no switch that turns TLS off: the plain transport
+//! exists for the simulator, whose network already knows who speaks.
+
+mod error;
+mod mesh;
+mod service;
+
+pub use error::{CallError, PAGES};
+pub use mesh::{Mesh, PeerView, Reach};
+pub use service::{Answer, Caller, Class, Fingerprint, Handler, Handlers, Refusal, Service};
