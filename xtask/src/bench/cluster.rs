@@ -1,0 +1,227 @@
+//! Three processes of one system.
+
+use super::Kind;
+use super::build::Tools;
+use super::error::BenchError;
+use super::load::{Bowload, LoopSpec};
+use super::machine;
+use super::process::{self, Process};
+use super::results::Loop;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Time for a cluster to do something that it does at all.
+pub(super) const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Name of the database of all loads.
+pub(super) const DATABASE: &str = "bench";
+
+/// How to run one member of a system. Everything that differs between systems is behind this.
+pub(super) trait System {
+    fn kind(&self) -> Kind;
+    /// What `bowload -system` is told.
+    fn protocol(&self) -> &'static str;
+    /// Addresses of clients, by member.
+    fn addresses(&self) -> &[String];
+    /// Members can only be founded together, so that there is no join to measure.
+    fn founds_together(&self) -> bool {
+        false
+    }
+    /// What has to be done before a member's process is started for the first time and does not count as joining.
+    fn before_join(&mut self, _member: usize) -> Result<(), BenchError> {
+        Ok(())
+    }
+    /// Starts a member for the first time: member 0 founds, the others join.
+    fn start(&mut self, member: usize) -> Result<Process, BenchError>;
+    /// Starts it again with its state.
+    fn restart(&mut self, member: usize) -> Result<Process, BenchError>;
+    /// Directory of a member's state.
+    fn dir(&self, member: usize) -> PathBuf;
+    /// Time that a restarted member needs until the next kill is a fair one.
+    fn settle(&self) -> Duration;
+}
+
+/// A running cluster; dropping it kills its processes.
+pub(super) struct Cluster {
+    system: Box<dyn System>,
+    members: Vec<Process>,
+    bowload: PathBuf,
+}
+
+/// Milliseconds to join, of the second and of the third member.
+pub(super) struct Joins(pub(super) Vec<f64>);
+
+fn unix_ns() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Milliseconds between two moments of Unix time.
+#[expect(clippy::cast_precision_loss, reason = "a difference of minutes at most")]
+pub(super) fn ms_between(from_ns: u64, to_ns: u64) -> f64 {
+    to_ns.saturating_sub(from_ns) as f64 / 1e6
+}
+
+impl Cluster {
+    /// Starts three members, one after the other, and says how long the joins took.
+    pub(super) fn start(system: Box<dyn System>, tools: &Tools) -> Result<(Self, Joins), BenchError> {
+        let mut cluster = Self { system, members: Vec::new(), bowload: tools.bowload.clone() };
+        let mut joins = Vec::new();
+        for member in 0..3 {
+            if member == 0 || cluster.system.founds_together() {
+                let process = cluster.system.start(member)?;
+                cluster.members.push(process);
+                if !cluster.system.founds_together() {
+                    cluster.await_leader(PATIENCE)?;
+                }
+                continue;
+            }
+            cluster.system.before_join(member)?;
+            let voters = if member == 2 { 3 } else { 0 };
+            let founder = Bowload { servers: cluster.load().servers.into_iter().take(1).collect(), ..cluster.load() };
+            let waiting = founder.await_members(member + 1, voters, PATIENCE)?;
+            let begin = unix_ns();
+            let process = cluster.system.start(member)?;
+            cluster.members.push(process);
+            let moment = waiting.moment().map_err(|e| cluster.explain(e))?;
+            joins.push(ms_between(begin, moment));
+        }
+        cluster.await_leader(PATIENCE)?;
+        process::pause(Duration::from_secs(1))?;
+        Ok((cluster, Joins(joins)))
+    }
+
+    /// If a member has died, its log says more than the error does.
+    fn explain(&mut self, error: BenchError) -> BenchError {
+        if matches!(error, BenchError::Interrupted) {
+            return error;
+        }
+        self.members.iter_mut().find_map(|m| m.check_alive().err()).unwrap_or(error)
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        self.system.kind()
+    }
+
+    /// The load program, pointed at all members.
+    pub(super) fn load(&self) -> Bowload {
+        Bowload {
+            program: self.bowload.clone(),
+            protocol: self.system.protocol(),
+            servers: self.system.addresses().to_vec(),
+        }
+    }
+
+    /// The load program, pointed at the leader first.
+    pub(super) fn load_on_leader(&self) -> Result<Bowload, BenchError> {
+        let leader = self.leader()?;
+        let mut load = self.load();
+        if self.system.protocol() == "etcd" {
+            // etcd's client spreads calls over its endpoints; on one it is faster.
+            load.servers = vec![leader];
+        }
+        Ok(load)
+    }
+
+    pub(super) fn leader(&self) -> Result<String, BenchError> {
+        self.load().leader(PATIENCE)
+    }
+
+    /// Waits for a leader.
+    pub(super) fn await_leader(&mut self, patience: Duration) -> Result<(), BenchError> {
+        let outcome = self.load().leader(patience);
+        outcome.map(drop).map_err(|e| self.explain(e))
+    }
+
+    /// Addresses of the members that do not lead.
+    pub(super) fn followers(&self) -> Result<Vec<String>, BenchError> {
+        let leader = self.leader()?;
+        Ok(self.system.addresses().iter().filter(|a| **a != leader).cloned().collect())
+    }
+
+    fn leader_member(&self) -> Result<usize, BenchError> {
+        let leader = self.leader()?;
+        self.system.addresses().iter().position(|a| *a == leader).ok_or_else(|| {
+            BenchError::failed("finding the leader", format!("{leader} is none of the members' addresses"))
+        })
+    }
+
+    /// Runs a loop and adds up the processor time of the members, in microseconds for each operation.
+    pub(super) fn run(&mut self, spec: &LoopSpec) -> Result<(Loop, f64), BenchError> {
+        let before = self.cpu_seconds();
+        let load = self.load_on_leader()?;
+        let result = load.run(spec).map_err(|e| self.explain(e))?;
+        let used = self.cpu_seconds() - before;
+        #[expect(clippy::cast_precision_loss, reason = "a count of operations")]
+        let per_op = used * 1e6 / (result.n.max(1) as f64);
+        Ok((result, per_op))
+    }
+
+    fn cpu_seconds(&self) -> f64 {
+        self.members.iter().map(|m| machine::cpu_seconds(m.pid())).sum()
+    }
+
+    /// Kills the leader with -9, says how long the next acknowledged write took, and starts the member again.
+    pub(super) fn failover(&mut self) -> Result<f64, BenchError> {
+        let victim = self.leader_member()?;
+        let mut load = self.load();
+        if self.system.protocol() == "etcd" {
+            load.servers.remove(victim);
+        }
+        let pid = self.members.get(victim).map(Process::pid).unwrap_or_default();
+        let ms = load.failover(DATABASE, pid, PATIENCE)?;
+        self.restart(victim)?;
+        let returned =
+            Bowload { servers: self.system.addresses().get(victim).cloned().into_iter().collect(), ..self.load() };
+        if self.system.protocol() == "dqlite" {
+            returned.leader(PATIENCE).map_err(|e| self.explain(e))?;
+        }
+        process::pause(self.system.settle())?;
+        Ok(ms)
+    }
+
+    fn restart(&mut self, member: usize) -> Result<(), BenchError> {
+        let Some(place) = self.members.get_mut(member) else { return Ok(()) };
+        place.kill();
+        *place = self.system.restart(member)?;
+        Ok(())
+    }
+
+    /// Kills all members with -9 and starts them again: milliseconds to the first acknowledged write, and to the first read
+    /// after that.
+    pub(super) fn restart_all(&mut self) -> Result<(f64, f64), BenchError> {
+        self.members.iter_mut().for_each(Process::kill);
+        let waiting = self.load().probe(DATABASE, PATIENCE * 2)?;
+        let begin = unix_ns();
+        for member in 0..self.members.len() {
+            self.restart(member)?;
+        }
+        let probed = waiting.probed().map_err(|e| self.explain(e))?;
+        Ok((ms_between(begin, probed.write_unix_ns), ms_between(begin, probed.read_unix_ns)))
+    }
+
+    /// Bytes on disk, by member.
+    pub(super) fn disk_bytes(&self) -> Vec<u64> {
+        (0..self.members.len()).map(|m| machine::disk_bytes(&self.system.dir(m))).collect()
+    }
+
+    /// Resident memory, by member.
+    pub(super) fn rss_bytes(&self) -> Vec<u64> {
+        self.members.iter().map(|m| machine::rss_bytes(m.pid())).collect()
+    }
+
+    /// Directory of the leader's state.
+    pub(super) fn leader_dir(&self) -> Result<PathBuf, BenchError> {
+        self.leader_member().map(|m| self.system.dir(m))
+    }
+}
+
+/// A fresh directory for a cluster.
+pub(super) fn fresh(base: &Path, name: &str) -> Result<PathBuf, BenchError> {
+    let dir = base.join(name);
+    if dir.exists() {
+        std::fs::remove_dir_all(&dir).map_err(BenchError::io(&dir))?;
+    }
+    std::fs::create_dir_all(&dir).map_err(BenchError::io(&dir))?;
+    Ok(dir)
+}
