@@ -28,7 +28,23 @@ impl std::error::Error for TaskEnd {}
 #[derive(Debug)]
 pub struct Task<T>(tokio::task::JoinHandle<T>);
 
+/// Ends a task without its handle.
+#[derive(Debug, Clone)]
+pub struct AbortHandle(tokio::task::AbortHandle);
+
+impl AbortHandle {
+    /// Asks the task to end at its next await.
+    pub fn abort(&self) {
+        self.0.abort();
+    }
+}
+
 impl<T> Task<T> {
+    /// A second way to end the task.
+    pub fn abort_handle(&self) -> AbortHandle {
+        AbortHandle(self.0.abort_handle())
+    }
+
     /// Asks the task to end at its next await.
     pub fn abort(&self) {
         self.0.abort();

@@ -13,6 +13,9 @@ pub struct Instant(Duration);
 static START: LazyLock<tokio::time::Instant> = LazyLock::new(tokio::time::Instant::now);
 
 impl Instant {
+    /// The start that the clock counts from.
+    pub const ZERO: Self = Self(Duration::ZERO);
+
     /// Now, by this node's clock.
     pub fn now() -> Self {
         Self(tokio::time::Instant::now().saturating_duration_since(*START))
