@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/canonical/go-dqlite/client"
@@ -16,6 +17,7 @@ import (
 // dqliteTarget is anything that speaks dqlite's protocol: dqlite, or Bowline.
 type dqliteTarget struct {
 	o   options
+	mu  sync.Mutex
 	dbs []*sql.DB
 }
 
@@ -64,13 +66,15 @@ func (t *dqliteTarget) open(via string) (*sql.DB, error) {
 		return nil, err
 	}
 	db := sql.OpenDB(connector)
-	db.SetMaxOpenConns(t.o.conns + 4)
-	db.SetMaxIdleConns(t.o.conns + 4)
+	db.SetMaxOpenConns(t.o.conns + attemptLimit)
+	db.SetMaxIdleConns(t.o.conns + attemptLimit)
 	t.dbs = append(t.dbs, db)
 	return db, nil
 }
 
 func (t *dqliteTarget) pool(worker int) (*sql.DB, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	wanted := len(t.o.via)
 	if wanted == 0 {
 		wanted = 1

@@ -28,23 +28,22 @@ import (
 
 // options are the flags of all commands.
 type options struct {
-	system     string
-	servers    []string
-	via        []string
-	database   string
-	conns      int
-	seconds    float64
-	warm       float64
-	total      int64
-	keyFrom    int64
-	keys       int64
-	size       int
-	killPid    int
-	members    int
-	voters     int
-	deadline   time.Duration
-	attempt    time.Duration
-	linearized bool
+	system   string
+	servers  []string
+	via      []string
+	database string
+	conns    int
+	seconds  float64
+	warm     float64
+	total    int64
+	keyFrom  int64
+	keys     int64
+	size     int
+	killPid  int
+	members  int
+	voters   int
+	deadline time.Duration
+	attempt  time.Duration
 }
 
 func parse(args []string) (options, error) {
@@ -66,7 +65,7 @@ func parse(args []string) (options, error) {
 	flags.IntVar(&o.members, "members", 0, "members to wait for")
 	flags.IntVar(&o.voters, "voters", 0, "voters to wait for")
 	flags.DurationVar(&o.deadline, "deadline", 60*time.Second, "give up after this long")
-	flags.DurationVar(&o.attempt, "attempt", 300*time.Millisecond, "time for one attempt (failover, probe)")
+	flags.DurationVar(&o.attempt, "attempt", 400*time.Millisecond, "time for one attempt (failover, probe)")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}

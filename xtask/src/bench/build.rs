@@ -80,7 +80,7 @@ fn go_build(name: &str, out: &Path, cgo: &str) -> Result<(), BenchError> {
     let mut command = Command::new("/usr/bin/go");
     command
         .current_dir(root())
-        .envs([("GO111MODULE", "off"), ("GOPATH", "/usr/share/gocode"), ("CGO_ENABLED", cgo)])
+        .envs([("GO111MODULE", "off"), ("GOPATH", "/usr/share/gocode"), ("CGO_ENABLED", cgo), ("GOFLAGS", "")])
         .env("CGO_LDFLAGS_ALLOW", "-Wl,.*")
         .args(["build", "-o"])
         .arg(out)

@@ -210,3 +210,62 @@ fn cell(results: &Results, load: &str, system: &str, conns: u32) -> String {
         _ => String::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::machine::Machine;
+    use crate::bench::results::Measured;
+    use std::path::Path;
+
+    const PROMISED: [&str; 11] = [
+        "insert_1_vs_dqlite",
+        "insert_16_vs_dqlite",
+        "insert_64_vs_dqlite",
+        "insert_64_vs_etcd",
+        "read_16_vs_dqlite",
+        "failover_p99_ms",
+        "join3_ms",
+        "disk_per_data",
+        "rss_vs_dqlite",
+        "checkpoint_stall_max_ms",
+        "restart_1gib_ms",
+    ];
+
+    fn inserted(system: &'static str, round: u32, per_second: f64) -> Measured {
+        let result = Loop { per_second, ..Loop::default() };
+        Measured { system, load: "insert".to_owned(), conns: 16, round, result, server_cpu_us_per_op: 0.0 }
+    }
+
+    #[test]
+    fn the_json_line_holds_every_promised_figure_and_null_for_what_was_not_measured() {
+        let results = Results::new(Machine::look(Path::new("/")), true);
+        let line = json_line(&results, &goals(&results));
+        for key in PROMISED {
+            assert_eq!(line.get(key), Some(&Value::Null), "{key}");
+        }
+        assert_eq!(line["goals_met"], json!({}));
+    }
+
+    #[test]
+    fn a_ratio_is_that_of_the_medians_over_the_rounds() {
+        let mut results = Results::new(Machine::look(Path::new("/")), true);
+        for (round, (ours, theirs)) in [(1, (5000.0, 500.0)), (2, (9000.0, 100.0)), (3, (6000.0, 400.0))] {
+            results.loads.push(inserted("bowline", round, ours));
+            results.loads.push(inserted("dqlite", round, theirs));
+        }
+        let line = json_line(&results, &goals(&results));
+        assert_eq!(line["insert_16_vs_dqlite"], json!(15.0));
+        assert_eq!(line["goals_met"]["insert_16_vs_dqlite"], json!(true));
+        assert_eq!(line["insert_64_vs_dqlite"], Value::Null);
+    }
+
+    #[test]
+    fn the_worst_of_few_failovers_counts() {
+        let mut results = Results::new(Machine::look(Path::new("/")), true);
+        results.failover_ms.insert("bowline", vec![300.0, 1200.0, 280.0]);
+        let line = json_line(&results, &goals(&results));
+        assert_eq!(line["failover_p99_ms"], json!(1200.0));
+        assert_eq!(line["goals_met"]["failover_p99_ms"], json!(false));
+    }
+}
