@@ -122,13 +122,11 @@ impl ClientSession {
                 }
                 (ClientState::Draining, Some(_)) => {}
                 (ClientState::Waiting | ClientState::Streaming, Some(ResponseKind::Rows)) => {
-                    return match RowsPart::ending(&frame.body).ok_or(ClientViolation::NoMarker)? {
-                        RowsStep::Done => Ok(Some(self.answered(frame))),
-                        _ => {
-                            self.state = ClientState::Streaming;
-                            Ok(Some(ClientEvent::Part(frame)))
-                        }
-                    };
+                    if RowsPart::ending(&frame.body).ok_or(ClientViolation::NoMarker)? == RowsStep::Done {
+                        return Ok(Some(self.answered(frame)));
+                    }
+                    self.state = ClientState::Streaming;
+                    return Ok(Some(ClientEvent::Part(frame)));
                 }
                 (ClientState::Waiting, Some(_)) | (ClientState::Streaming, Some(ResponseKind::Failure)) => {
                     return Ok(Some(self.answered(frame)));

@@ -32,14 +32,14 @@ impl FailureCode {
     pub const PROTO: Self = Self(1001);
     /// The message cannot be read.
     pub const PARSE: Self = Self(1005);
-    /// This member is not the leader.
-    pub const NOT_LEADER: Self = Self(10 | (40 << 8));
-    /// Leadership was lost while the request ran: its outcome is unknown.
-    pub const LEADERSHIP_LOST: Self = Self(10 | (41 << 8));
+    /// This member is not the leader: `SQLITE_IOERR | 40 << 8`.
+    pub const NOT_LEADER: Self = Self(10250);
+    /// Leadership was lost while the request ran: its outcome is unknown: `SQLITE_IOERR | 41 << 8`.
+    pub const LEADERSHIP_LOST: Self = Self(10506);
     /// [`Self::NOT_LEADER`] in very old servers.
-    pub const NOT_LEADER_OLD: Self = Self(10 | (32 << 8));
+    pub const NOT_LEADER_OLD: Self = Self(8202);
     /// [`Self::LEADERSHIP_LOST`] in very old servers.
-    pub const LEADERSHIP_LOST_OLD: Self = Self(10 | (33 << 8));
+    pub const LEADERSHIP_LOST_OLD: Self = Self(8458);
 
     /// A code that SQLite itself gave; SQLite's codes are never negative, and one that were would be [`Self::ERROR`].
     pub fn from_sqlite(code: i32) -> Self {

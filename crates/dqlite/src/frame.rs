@@ -58,15 +58,14 @@ pub struct Header {
 impl Header {
     /// The header as it is sent.
     pub fn to_bytes(self) -> [u8; HEADER_LEN] {
-        let [a, b, c, d] = self.words.to_le_bytes();
-        let [e, f] = self.extra.to_le_bytes();
-        [a, b, c, d, self.kind, self.schema, e, f]
+        let high = u32::from(self.kind) | u32::from(self.schema) << 8 | u32::from(self.extra) << 16;
+        (u64::from(self.words) | u64::from(high) << 32).to_le_bytes()
     }
 
     /// Reads a header. Any eight bytes are one.
     pub fn from_bytes(bytes: [u8; HEADER_LEN]) -> Self {
-        let [a, b, c, d, kind, schema, e, f] = bytes;
-        Self { words: u32::from_le_bytes([a, b, c, d]), kind, schema, extra: u16::from_le_bytes([e, f]) }
+        let [w0, w1, w2, w3, kind, schema, low, high] = bytes;
+        Self { words: u32::from_le_bytes([w0, w1, w2, w3]), kind, schema, extra: u16::from_le_bytes([low, high]) }
     }
 
     /// Length of the body in bytes.

@@ -68,12 +68,12 @@ impl<'a> Params<'a> {
             Ok(n) => out.put_u8(n),
             Err(_) => out.put_u32_le(u32::try_from(self.len()).unwrap_or(u32::MAX)),
         }
-        for value in self.iter() {
+        for value in self {
             out.put_u8(value.type_code().code());
         }
         let head = out.len() - start;
         out.put_bytes(0, wire::align(head) - head);
-        for value in self.iter() {
+        for value in self {
             value.put(out);
         }
     }

@@ -69,12 +69,13 @@ pub struct Transition {
 /// Where `input` leads from `from`.
 pub const fn transition(from: State, input: Input) -> Option<State> {
     Some(match (from, input) {
-        (State::Handshake, Input::Version) => State::Idle,
+        (State::Handshake, Input::Version) | (State::Executing | State::Streaming | State::Stopping, Input::Answer) => {
+            State::Idle
+        }
         (State::Handshake, Input::WrongVersion) | (State::Idle, Input::Broken) => State::Closed,
         (State::Idle, Input::Request) => State::Executing,
         (State::Idle | State::Executing | State::Streaming, Input::Interrupt) => State::Stopping,
         (State::Executing | State::Streaming, Input::Part) => State::Streaming,
-        (State::Executing | State::Streaming | State::Stopping, Input::Answer) => State::Idle,
         _ => return None,
     })
 }

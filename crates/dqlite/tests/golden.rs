@@ -102,7 +102,7 @@ fn more_than_255_parameters_take_the_wide_tuple() {
     assert_eq!(out[..8], bytes("23 01 00*2 09 01 00*2"), "2 words, 33 of types, 256 of values");
     assert_eq!(out[24..28], bytes("00 01 00*2"));
     let message = frame(&out);
-    let Request::QuerySql { params: read, .. } = Request::decode(&message).unwrap() else { unreachable!() };
+    let Request::QuerySql { params: read, .. } = Request::decode(&message).unwrap() else { panic!() };
     assert_eq!(read, Params::new(&params));
 }
 
@@ -181,7 +181,7 @@ fn read_rows(out: &BytesMut, names: &[&str]) -> (Vec<Vec<Value>>, usize) {
     let (mut all, mut parts) = (Vec::new(), 0);
     loop {
         let frame = Frame::take(&mut input, BodyLimit::DEFAULT).unwrap().expect("the last part says DONE");
-        let Response::Rows(mut part) = Response::decode(&frame, Dialect::default()).unwrap() else { unreachable!() };
+        let Response::Rows(mut part) = Response::decode(&frame, Dialect::default()).unwrap() else { panic!() };
         assert_eq!(part.columns(), names, "every part repeats the names");
         parts += 1;
         let mut row = Vec::new();

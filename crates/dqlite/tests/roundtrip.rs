@@ -139,7 +139,7 @@ proptest! {
         let mut last = RowsStep::More;
         while last == RowsStep::More {
             let frame = Frame::take(&mut out, BodyLimit::MAX).unwrap().unwrap();
-            let Response::Rows(mut part) = Response::decode(&frame, Dialect::default()).unwrap() else { unreachable!() };
+            let Response::Rows(mut part) = Response::decode(&frame, Dialect::default()).unwrap() else { panic!() };
             prop_assert_eq!(part.columns(), &names[..]);
             let mut row = Vec::new();
             last = loop {
