@@ -1,1 +1,32 @@
-//! store
+//! Replicated SQL databases: execution, group commit, reads by level, and the list of databases.
+//!
+//! A database is a Raft group whose state machine is a page store. Sessions run SQLite on the leader's speculative head;
+//! the replicator merges their commits into records; an answer leaves when what it rests on is on a majority's disks.
+
+mod answers;
+mod catalog;
+mod core;
+mod database;
+mod error;
+mod forward;
+mod inner;
+mod machine;
+mod read;
+mod replicator;
+mod rows;
+mod session;
+mod store;
+mod transfer;
+mod value;
+mod waiters;
+
+pub use answers::{Outcome, WriteId};
+pub use catalog::DatabaseRow;
+pub use database::{Database, Leadership};
+pub use error::{PAGES, StoreError};
+pub use read::{ReadLevel, UnknownReadLevel};
+pub use rows::{Command, ROWS_MAX, Rows};
+pub use session::{BadName, Columns, Fetch, Flow, Row, RowSink, Session, SessionOptions, Statement};
+pub use sqlite::{InterruptHandle, Prepared, StatementId, ValueRef};
+pub use store::{Store, StoreConfig};
+pub use value::Value;

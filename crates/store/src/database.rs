@@ -1,0 +1,176 @@
+//! One database on this node: its pages, its Raft group, the queue of its writers, and who waits for what.
+
+use crate::answers::{Answer, Known, WriteId};
+use crate::core::Core;
+use crate::{ReadLevel, StoreError};
+use base::{DbName, GroupId, NodeId, Term, Version};
+use raft::Group;
+use rt::time::Instant;
+use sqlite::{Connection, ConnectionOptions, PageStore};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Semaphore, watch};
+
+/// Who leads the database, as this node sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Leadership {
+    /// The term in which this node leads and has applied everything of earlier terms; it writes then.
+    pub leading: Option<Term>,
+    /// The leader, whoever it is.
+    pub leader: Option<NodeId>,
+}
+
+/// One database on this node.
+#[derive(Debug)]
+pub struct Database {
+    name: DbName,
+    group_id: GroupId,
+    group: Group,
+    core: Arc<Core>,
+    queue: Arc<Semaphore>,
+    leadership: watch::Sender<Leadership>,
+    /// When this node's copy was last known to hold everything acknowledged.
+    confirmed: Mutex<Option<Instant>>,
+}
+
+impl Database {
+    pub(crate) fn new(name: DbName, group_id: GroupId, group: Group, core: Arc<Core>) -> Self {
+        Self {
+            name,
+            group_id,
+            group,
+            core,
+            queue: Arc::new(Semaphore::new(1)),
+            leadership: watch::Sender::default(),
+            confirmed: Mutex::new(None),
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &DbName {
+        &self.name
+    }
+
+    /// Its Raft group's id.
+    pub fn group_id(&self) -> GroupId {
+        self.group_id
+    }
+
+    /// Its Raft group.
+    pub fn group(&self) -> &Group {
+        &self.group
+    }
+
+    /// Its pages.
+    pub fn pages(&self) -> &PageStore {
+        &self.core.pages
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    pub(crate) fn connect(&self) -> Result<Connection, StoreError> {
+        Ok(Connection::open(&self.core.pages, ConnectionOptions::default())?)
+    }
+
+    /// Who leads, now and as it changes.
+    pub fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.leadership.subscribe()
+    }
+
+    pub(crate) fn set_leadership(&self, now: Leadership) {
+        self.leadership.send_if_modified(|before| std::mem::replace(before, now) != now);
+    }
+
+    /// Refuses unless this node leads and may write.
+    pub(crate) fn check_leading(&self) -> Result<(), StoreError> {
+        let now = *self.leadership.borrow();
+        if now.leading.is_some() { Ok(()) } else { Err(StoreError::NotLeader { leader: now.leader }) }
+    }
+
+    /// Completes when this node stops leading.
+    pub(crate) async fn leadership_lost(&self, watch: &mut watch::Receiver<Leadership>) -> StoreError {
+        loop {
+            let now = *watch.borrow_and_update();
+            if now.leading.is_none() {
+                return StoreError::NotLeader { leader: now.leader };
+            }
+            if watch.changed().await.is_err() {
+                return StoreError::NotOpen { state: "closing" };
+            }
+        }
+    }
+
+    pub(crate) fn slot_queue(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.queue)
+    }
+
+    /// No session gets the writer's slot any more; those that wait are refused.
+    pub(crate) fn close_queue(&self) {
+        self.queue.close();
+    }
+
+    pub(crate) fn reign(&self) -> u64 {
+        self.core.waiters.reign()
+    }
+
+    pub(crate) fn known(&self, id: WriteId) -> (Known, Version) {
+        self.core.known(id)
+    }
+
+    pub(crate) fn committed_locally(&self, version: Version, answer: Option<Answer>) {
+        self.core.release(version, answer);
+    }
+
+    pub(crate) async fn await_commit(&self, version: Version, reign: u64) -> Result<(), StoreError> {
+        self.core.waiters.committed(version, reign).await.map_err(|_| StoreError::OutcomeUnknown)
+    }
+
+    /// Waits until a read of `level` may begin on this node's committed version. Returns at once, without leaving the
+    /// thread, on a leader with a valid lease. Cancel-safe.
+    pub async fn fresh(&self, level: ReadLevel, leader_only: bool, wait_max: Duration) -> Result<(), StoreError> {
+        match level {
+            ReadLevel::Local => Ok(()),
+            ReadLevel::Linearizable => {
+                if self.group.lease().is_ok() {
+                    return Ok(());
+                }
+                if leader_only {
+                    self.check_leading()?;
+                }
+                self.confirm(wait_max).await
+            }
+            ReadLevel::Bounded(bound) => {
+                let confirmed = *self.confirmed.lock().unwrap_or_else(PoisonError::into_inner);
+                if confirmed.is_some_and(|at| at.elapsed() <= bound) {
+                    return Ok(());
+                }
+                match self.confirm(wait_max.min(bound.max(Duration::from_millis(50)))).await {
+                    Err(StoreError::ReadTimeout { .. } | StoreError::NotLeader { .. }) => {
+                        Err(StoreError::TooStale { bound })
+                    }
+                    other => other,
+                }
+            }
+        }
+    }
+
+    /// Asks the leader for its commit index and waits until that is applied here.
+    async fn confirm(&self, wait_max: Duration) -> Result<(), StoreError> {
+        let asked = Instant::now();
+        let deadline = asked + wait_max;
+        let index = self.group.read_index(deadline).await.map_err(|e| read_error(&e, wait_max))?;
+        self.group.wait_applied(index, deadline).await.map_err(|e| read_error(&e, wait_max))?;
+        *self.confirmed.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked);
+        Ok(())
+    }
+}
+
+fn read_error(error: &raft::ReadError, waited: Duration) -> StoreError {
+    match error {
+        raft::ReadError::NotLeader { leader } => StoreError::NotLeader { leader: *leader },
+        raft::ReadError::NoLeader { .. } | raft::ReadError::Late { .. } => StoreError::ReadTimeout { waited },
+        raft::ReadError::Stopped => StoreError::NotOpen { state: "closing" },
+    }
+}

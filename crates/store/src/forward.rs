@@ -1,0 +1,88 @@
+//! Requests that members pass on to each other: what must run on the leader runs there, whoever was asked.
+
+use crate::answers::{Outcome, WriteId};
+use crate::inner::Inner;
+use crate::rows::{Command, Rows};
+use crate::session::{Session, SessionOptions};
+use crate::{ReadLevel, StoreError, Value};
+use base::{DbName, NodeId};
+use bytes::Bytes;
+use rpc::{Answer, Caller, Class, Handler, Refusal, Service};
+use serde::{Deserialize, Serialize};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// How long a forwarded request may take.
+pub(crate) const FORWARD_MAX: Duration = Duration::from_secs(10);
+
+/// The one method of [`Service::Store`]: the body says what is asked.
+const METHOD: u16 = 1;
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Request {
+    /// Run a transaction.
+    Transact { database: DbName, commands: Vec<Command> },
+    /// Run one numbered write.
+    Once { database: DbName, id: WriteId, command: Command },
+    /// Read.
+    Query { database: DbName, command: Command },
+    /// Answer when this database is open here, so that its group can start at once.
+    Opened { database: DbName },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Reply {
+    Outcome(Outcome),
+    Rows(Rows),
+    Opened,
+}
+
+/// Sends a request to another member.
+pub(crate) async fn call(store: &Inner, to: NodeId, request: &Request) -> Result<Reply, StoreError> {
+    let body = Bytes::from(postcard::to_stdvec(request)?);
+    let answer = store.mesh().call(to, Service::Store, METHOD, body, FORWARD_MAX, Class::Control).await?;
+    Ok(postcard::from_bytes(&answer)?)
+}
+
+/// Answers the requests of other members.
+#[derive(Debug)]
+pub(crate) struct Forwarded(pub(crate) Weak<Inner>);
+
+impl Handler for Forwarded {
+    fn handle(&self, _caller: &Caller, _method: u16, body: Bytes) -> futures::future::BoxFuture<'static, Answer> {
+        let store = self.0.clone();
+        Box::pin(async move {
+            let answer = async {
+                let store = store.upgrade().ok_or(StoreError::NotOpen { state: "closing" })?;
+                let reply = serve(&store, postcard::from_bytes(&body)?).await?;
+                Ok::<_, StoreError>(Bytes::from(postcard::to_stdvec(&reply)?))
+            };
+            answer.await.map_err(|error| Refusal::of(&error))
+        })
+    }
+}
+
+/// Runs a request on this node.
+pub(crate) async fn serve(store: &Arc<Inner>, request: Request) -> Result<Reply, StoreError> {
+    let open = |name: DbName, read| -> Result<Session, StoreError> {
+        let database = store.database(&name).ok_or(StoreError::NoSuchDatabase { name })?;
+        Session::open(database, SessionOptions { read, ..SessionOptions::default() })
+    };
+    Ok(match request {
+        Request::Transact { database, commands } => {
+            Reply::Outcome(open(database, ReadLevel::Linearizable)?.transact(&commands).await?)
+        }
+        Request::Once { database, id, command } => {
+            let mut session = open(database, ReadLevel::Linearizable)?;
+            let params: Vec<_> = command.params.iter().map(Value::as_ref).collect();
+            Reply::Outcome(session.execute_once(id, &command.sql, &params).await?)
+        }
+        Request::Query { database, command } => {
+            Reply::Rows(open(database, ReadLevel::Linearizable)?.rows(&command.sql, &command.params).await?)
+        }
+        Request::Opened { database } => {
+            store.await_open(&database).await;
+            Reply::Opened
+        }
+    })
+}

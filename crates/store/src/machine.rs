@@ -1,0 +1,139 @@
+//! The state machine of a database's Raft group: applies records of pages, keeps the numbered answers, and hands out
+//! checkpoints and snapshots.
+
+use crate::core::{CheckpointExtra, Core, RecordExtra};
+use crate::transfer::{Receiver, Received, Source};
+use bytes::Bytes;
+use base::Disposition;
+use raft::{AppliedState, Checkpointer, Committed, MachineError, Payload, SnapshotSink, SnapshotSource, StateMachine};
+use futures::future::BoxFuture;
+use sqlite::{Applied, View};
+use std::any::Any;
+use std::sync::Arc;
+
+/// Answer of an applied record.
+pub(crate) const DONE: &[u8] = b"\x01";
+/// Answer of a record that did not fit the state it met: it changed nothing.
+pub(crate) const VOID: &[u8] = b"\x00";
+
+/// The state machine over a page store.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    core: Arc<Core>,
+    applied: AppliedState,
+}
+
+impl Machine {
+    pub(crate) fn new(core: Arc<Core>, applied: AppliedState) -> Self {
+        Self { core, applied }
+    }
+
+    fn apply_record(&self, bytes: &Bytes, entry: &Committed) -> Result<Bytes, MachineError> {
+        let (applied, extra) =
+            self.core.pages.apply_encoded(bytes, entry.pos.term).map_err(|e| MachineError::of(&e))?;
+        match applied {
+            Applied::Done(version) => {
+                let extra: RecordExtra = postcard::from_bytes(&extra).map_err(corrupt)?;
+                self.core.applied(version, &extra.answers);
+                Ok(Bytes::from_static(DONE))
+            }
+            Applied::Void => {
+                rt::sometimes!("a record met a state it was not made for");
+                Ok(Bytes::from_static(VOID))
+            }
+        }
+    }
+
+    fn extra(&self) -> CheckpointExtra {
+        CheckpointExtra { applied: self.applied.clone(), answers: self.core.answers() }
+    }
+}
+
+/// The product broke its own rule.
+pub(crate) fn bug(what: impl ToString) -> MachineError {
+    MachineError::new(Disposition::Bug, what.to_string())
+}
+
+/// Bytes that this product wrote cannot be read back.
+pub(crate) fn corrupt(what: impl ToString) -> MachineError {
+    MachineError::new(Disposition::Corrupt, what.to_string())
+}
+
+pub(crate) fn encode_extra(extra: &CheckpointExtra) -> Result<Bytes, MachineError> {
+    postcard::to_stdvec(extra).map(Bytes::from).map_err(bug)
+}
+
+pub(crate) fn decode_extra(bytes: &[u8]) -> Result<CheckpointExtra, MachineError> {
+    postcard::from_bytes(bytes).map_err(corrupt)
+}
+
+impl StateMachine for Machine {
+    fn applied(&mut self) -> AppliedState {
+        self.applied.clone()
+    }
+
+    fn apply(&mut self, entries: Vec<Committed>) -> Result<Vec<Bytes>, MachineError> {
+        let mut answers = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let answer = match &entry.payload {
+                Payload::Blank => Bytes::new(),
+                Payload::Membership(membership) => {
+                    self.applied.membership = membership.clone();
+                    Bytes::new()
+                }
+                Payload::App(record) => self.apply_record(record, &entry)?,
+            };
+            self.applied.last = Some(entry.pos);
+            answers.push(answer);
+        }
+        Ok(answers)
+    }
+
+    fn checkpointer(&mut self) -> Box<dyn Checkpointer> {
+        let view = self.core.pages.pin_committed();
+        Box::new(Checkpoint { core: Arc::clone(&self.core), view, extra: self.extra() })
+    }
+
+    fn snapshot(&mut self) -> Result<(AppliedState, Arc<dyn SnapshotSource>), MachineError> {
+        let source = Source::new(self.core.pages.pin_committed(), encode_extra(&self.extra())?);
+        Ok((self.applied.clone(), Arc::new(source)))
+    }
+
+    fn receiver(&mut self) -> Arc<dyn SnapshotSink> {
+        Arc::new(Receiver::new(self.core.pages.clone()))
+    }
+
+    fn install(&mut self, state: AppliedState, received: Box<dyn Any + Send>) -> Result<(), MachineError> {
+        let received = received.downcast::<Received>().map_err(|_| bug("a snapshot of another kind"))?;
+        let mut extra = decode_extra(received.extra())?;
+        extra.applied = state.clone();
+        received.finish(&extra)?;
+        self.applied = state;
+        self.core.installed(extra.answers);
+        rt::sometimes!("a snapshot was installed");
+        Ok(())
+    }
+}
+
+/// A checkpoint of what was applied when it was asked for.
+#[derive(Debug)]
+struct Checkpoint {
+    core: Arc<Core>,
+    view: View,
+    extra: CheckpointExtra,
+}
+
+impl Checkpointer for Checkpoint {
+    fn run(self: Box<Self>) -> BoxFuture<'static, Result<AppliedState, MachineError>> {
+        Box::pin(async move {
+            let extra = encode_extra(&self.extra)?;
+            let applied = self.extra.applied.clone();
+            let done = rt::blocking::run(move || self.core.pages.checkpoint(extra, &self.view)).await;
+            match done {
+                Ok(Ok(_meta)) => Ok(applied),
+                Ok(Err(error)) => Err(MachineError::of(&error)),
+                Err(end) => Err(bug(end)),
+            }
+        })
+    }
+}
