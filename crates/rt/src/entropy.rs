@@ -2,6 +2,10 @@
 
 /// Fills `bytes` with unpredictable bytes, fit for keys and tokens.
 pub fn fill(bytes: &mut [u8]) {
+    #[cfg(feature = "sim")]
+    if let Some(node) = crate::sim::current() {
+        return node.fill(bytes);
+    }
     if let Err(error) = getrandom::fill(bytes) {
         // The kernel's generator is ready from early boot on; without it nothing secret can be made.
         tracing::error!(%error, "the kernel gave no random bytes");

@@ -9,5 +9,7 @@ pub mod entropy;
 pub mod fs;
 pub mod net;
 pub mod point;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod task;
 pub mod time;
