@@ -122,7 +122,8 @@ impl System for Bowline {
     }
 }
 
-/// Is this the file that a checkpoint replaces when it is done?
-pub(super) fn is_checkpoint_meta(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.to_string_lossy().contains("meta"))
+/// Is this the file that a checkpoint replaces when it is done, of a database of at least so many bytes?
+pub(super) fn is_checkpoint_meta(path: &Path, database_bytes_min: u64) -> bool {
+    path.file_name().is_some_and(|name| name == "checkpoint.meta")
+        && std::fs::metadata(path.with_file_name("data.db")).is_ok_and(|data| data.len() >= database_bytes_min)
 }

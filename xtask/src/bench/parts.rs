@@ -153,7 +153,8 @@ pub(super) fn large(cluster: &mut Cluster, effort: Effort, results: &mut Results
     let (more_rows, fill_seconds) = load.fill(DATABASE, effort.large_bytes, PAGE_ROW_BYTES, patience)?;
     eprintln!("  bowline  {} MiB filled in {fill_seconds:.1} s", effort.large_bytes >> 20);
     let dir = cluster.leader_dir()?;
-    let (loop_result, checkpoints_seen) = watching(&dir, || cluster.run(&updates(small_rows + more_rows)))?;
+    let (loop_result, checkpoints_seen) =
+        watching(&dir, effort.large_bytes / 2, || cluster.run(&updates(small_rows + more_rows)))?;
     let (load_result, _) = loop_result;
     eprintln!(
         "  bowline  {} MiB: updates {:.0}/s, longest {:.1} ms, longest gap {:.1} ms, {checkpoints_seen} checkpoints",
@@ -181,16 +182,21 @@ pub(super) fn large(cluster: &mut Cluster, effort: Effort, results: &mut Results
     Ok(())
 }
 
-/// Does something and counts how often a checkpoint became visible below `dir` meanwhile: each one ends with a new meta file.
-fn watching<T>(dir: &Path, action: impl FnOnce() -> Result<T, BenchError>) -> Result<(T, u32), BenchError> {
+/// Does something and counts how often a checkpoint of a database of at least so many bytes became visible below `dir`
+/// meanwhile: each one ends with a new meta file.
+fn watching<T>(
+    dir: &Path,
+    bytes_min: u64,
+    action: impl FnOnce() -> Result<T, BenchError>,
+) -> Result<(T, u32), BenchError> {
     let over = AtomicBool::new(false);
     let seen = AtomicU32::new(0);
     let outcome = std::thread::scope(|scope| {
         scope.spawn(|| {
-            let mut before = meta_times(dir);
+            let mut before = meta_times(dir, bytes_min);
             while !over.load(Ordering::Relaxed) && check_interrupted().is_ok() {
                 std::thread::sleep(Duration::from_millis(100));
-                let after = meta_times(dir);
+                let after = meta_times(dir, bytes_min);
                 let changed = after.iter().filter(|(path, time)| before.get(*path) != Some(*time)).count();
                 seen.fetch_add(u32::try_from(changed).unwrap_or(u32::MAX), Ordering::Relaxed);
                 before = after;
@@ -203,15 +209,15 @@ fn watching<T>(dir: &Path, action: impl FnOnce() -> Result<T, BenchError>) -> Re
     Ok((outcome, seen.into_inner()))
 }
 
-fn meta_times(dir: &Path) -> BTreeMap<PathBuf, SystemTime> {
+fn meta_times(dir: &Path, bytes_min: u64) -> BTreeMap<PathBuf, SystemTime> {
     let mut times = BTreeMap::new();
     let Ok(entries) = std::fs::read_dir(dir) else { return times };
     for entry in entries.flatten() {
         let path = entry.path();
         let Ok(meta) = entry.metadata() else { continue };
         if meta.is_dir() {
-            times.extend(meta_times(&path));
-        } else if bowline::is_checkpoint_meta(&path)
+            times.extend(meta_times(&path, bytes_min));
+        } else if bowline::is_checkpoint_meta(&path, bytes_min)
             && let Ok(time) = meta.modified()
         {
             times.insert(path, time);
