@@ -68,7 +68,9 @@ impl CallError {
         match self {
             Self::Lost { .. } | Self::Refused(_) => true,
             Self::Deadline { sent, .. } => *sent,
-            Self::Unknown { .. } | Self::Down { .. } | Self::Busy { .. } | Self::TooLarge { .. } | Self::Stopped => false,
+            Self::Unknown { .. } | Self::Down { .. } | Self::Busy { .. } | Self::TooLarge { .. } | Self::Stopped => {
+                false
+            }
         }
     }
 }
@@ -103,12 +105,12 @@ impl Fault for CallError {
 }
 
 const UNKNOWN: Code = Code("BL-RPC-001");
-const DOWN: Code = Code("BL-RPC-002");
+pub(crate) const DOWN: Code = Code("BL-RPC-002");
 const LOST: Code = Code("BL-RPC-003");
 const DEADLINE: Code = Code("BL-RPC-004");
-const BUSY: Code = Code("BL-RPC-005");
-const TOO_LARGE: Code = Code("BL-RPC-006");
-const STOPPED: Code = Code("BL-RPC-007");
+pub(crate) const BUSY: Code = Code("BL-RPC-005");
+pub(crate) const TOO_LARGE: Code = Code("BL-RPC-006");
+pub(crate) const STOPPED: Code = Code("BL-RPC-007");
 const REFUSED: Code = Code("BL-RPC-008");
 pub(crate) const NOT_SERVED: Code = Code("BL-RPC-009");
 pub(crate) const STRANGER: Code = Code("BL-RPC-010");

@@ -8,10 +8,21 @@
 //! The bytes are described in docs/formats/rpc.md. There is deliberately no switch that turns TLS off: the plain transport
 //! exists for the simulator, whose network already knows who speaks.
 
+mod connect;
 mod error;
+pub mod frame;
+mod identity;
+mod link;
 mod mesh;
+mod serve;
 mod service;
+mod stranger;
+mod tls;
+mod wire;
 
+pub use connect::ConnectError;
 pub use error::{CallError, PAGES};
+pub use identity::{Identity, IdentityError, TlsIdentity, fingerprint_of, node_name};
 pub use mesh::{Mesh, PeerView, Reach};
 pub use service::{Answer, Caller, Class, Fingerprint, Handler, Handlers, Refusal, Service};
+pub use stranger::{StrangerConnection, StrangerIdentity};

@@ -42,8 +42,7 @@ func cpuSeconds() float64 {
 }
 
 // loop lets every worker repeat an operation until the time is over or the total is reached.
-// Each operation has a key, which it keeps when it is repeated after BUSY.
-func loop(ctx context.Context, o options, t target, choose func(*rng) int64, op func(context.Context, session, int64) error) (result, error) {
+func loop(ctx context.Context, o options, t target, op func(context.Context, session, *rng) error) (result, error) {
 	sessions := make([]session, o.conns)
 	for w := range sessions {
 		s, err := t.connect(ctx, w)
@@ -74,12 +73,11 @@ func loop(ctx context.Context, o options, t target, choose func(*rng) int64, op 
 				if from >= warm+length || o.total > 0 && atomic.AddInt64(&started, 1) > o.total {
 					break
 				}
-				key := choose(&random)
-				err := op(ctx, sessions[w], key)
+				err := op(ctx, sessions[w], &random)
 				for err != nil && isBusy(err) && time.Since(begin) < warm+length+5*time.Second {
 					atomic.AddInt64(&r.Busy, 1)
 					time.Sleep(time.Millisecond)
-					err = op(ctx, sessions[w], key)
+					err = op(ctx, sessions[w], &random)
 				}
 				if err != nil {
 					atomic.AddInt64(&r.Errors, 1)
@@ -173,25 +171,22 @@ func runInsert(ctx context.Context, o options, t target) (interface{}, error) {
 	}
 	key := o.keyFrom - 1
 	value := strings.Repeat("x", o.size)
-	next := func(*rng) int64 { return atomic.AddInt64(&key, 1) }
-	r, err := loop(ctx, o, t, next, func(ctx context.Context, s session, key int64) error {
-		return s.insert(ctx, key, value)
+	r, err := loop(ctx, o, t, func(ctx context.Context, s session, _ *rng) error {
+		return s.insert(ctx, atomic.AddInt64(&key, 1), value)
 	})
 	r.LastKey = key
 	return r, err
 }
 
 func runUpdate(ctx context.Context, o options, t target) (interface{}, error) {
-	any := func(random *rng) int64 { return random.key(o.keys) }
-	return loop(ctx, o, t, any, func(ctx context.Context, s session, key int64) error {
-		return s.update(ctx, key, o.size)
+	return loop(ctx, o, t, func(ctx context.Context, s session, random *rng) error {
+		return s.update(ctx, random.key(o.keys), o.size)
 	})
 }
 
 func runRead(ctx context.Context, o options, t target) (interface{}, error) {
-	any := func(random *rng) int64 { return random.key(o.keys) }
-	return loop(ctx, o, t, any, func(ctx context.Context, s session, key int64) error {
-		return s.read(ctx, key)
+	return loop(ctx, o, t, func(ctx context.Context, s session, random *rng) error {
+		return s.read(ctx, random.key(o.keys))
 	})
 }
 
