@@ -78,6 +78,9 @@ struct SqlArgs {
     /// Use this `bowline` instead of building one.
     #[arg(long)]
     bowline: Option<PathBuf>,
+    /// Record where the leader spends its time in each load, with perf, into this directory. The figures suffer.
+    #[arg(long)]
+    profiles: Option<PathBuf>,
     /// Leave the state and the logs of the processes behind.
     #[arg(long)]
     keep: bool,

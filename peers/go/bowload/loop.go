@@ -42,7 +42,8 @@ func cpuSeconds() float64 {
 }
 
 // loop lets every worker repeat an operation until the time is over or the total is reached.
-func loop(ctx context.Context, o options, t target, op func(context.Context, session, *rng) error) (result, error) {
+// Each operation has a key, which it keeps when it is repeated after BUSY.
+func loop(ctx context.Context, o options, t target, choose func(*rng) int64, op func(context.Context, session, int64) error) (result, error) {
 	sessions := make([]session, o.conns)
 	for w := range sessions {
 		s, err := t.connect(ctx, w)
@@ -73,11 +74,12 @@ func loop(ctx context.Context, o options, t target, op func(context.Context, ses
 				if from >= warm+length || o.total > 0 && atomic.AddInt64(&started, 1) > o.total {
 					break
 				}
-				err := op(ctx, sessions[w], &random)
+				key := choose(&random)
+				err := op(ctx, sessions[w], key)
 				for err != nil && isBusy(err) && time.Since(begin) < warm+length+5*time.Second {
 					atomic.AddInt64(&r.Busy, 1)
 					time.Sleep(time.Millisecond)
-					err = op(ctx, sessions[w], &random)
+					err = op(ctx, sessions[w], key)
 				}
 				if err != nil {
 					atomic.AddInt64(&r.Errors, 1)
@@ -171,22 +173,25 @@ func runInsert(ctx context.Context, o options, t target) (interface{}, error) {
 	}
 	key := o.keyFrom - 1
 	value := strings.Repeat("x", o.size)
-	r, err := loop(ctx, o, t, func(ctx context.Context, s session, _ *rng) error {
-		return s.insert(ctx, atomic.AddInt64(&key, 1), value)
+	next := func(*rng) int64 { return atomic.AddInt64(&key, 1) }
+	r, err := loop(ctx, o, t, next, func(ctx context.Context, s session, key int64) error {
+		return s.insert(ctx, key, value)
 	})
 	r.LastKey = key
 	return r, err
 }
 
 func runUpdate(ctx context.Context, o options, t target) (interface{}, error) {
-	return loop(ctx, o, t, func(ctx context.Context, s session, random *rng) error {
-		return s.update(ctx, random.key(o.keys), o.size)
+	any := func(random *rng) int64 { return random.key(o.keys) }
+	return loop(ctx, o, t, any, func(ctx context.Context, s session, key int64) error {
+		return s.update(ctx, key, o.size)
 	})
 }
 
 func runRead(ctx context.Context, o options, t target) (interface{}, error) {
-	return loop(ctx, o, t, func(ctx context.Context, s session, random *rng) error {
-		return s.read(ctx, random.key(o.keys))
+	any := func(random *rng) int64 { return random.key(o.keys) }
+	return loop(ctx, o, t, any, func(ctx context.Context, s session, key int64) error {
+		return s.read(ctx, key)
 	})
 }
 

@@ -5,9 +5,9 @@ use super::build::Tools;
 use super::cluster::System;
 use super::error::BenchError;
 use super::process::{self, Process};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Suffix of a database name that reads whatever the member has.
 pub(super) const LOCAL: &str = "bench?read=local";
@@ -16,12 +16,14 @@ pub(super) const LINEARIZABLE: &str = "bench?read=linearizable";
 
 /// Time for a command of the CLI.
 const CALL_PATIENCE: Duration = Duration::from_secs(30);
+/// What the kernel allows for the path of a socket, less its end.
+const SOCKET_PATH_MAX: usize = 107;
 
 /// Three members of Bowline.
 pub(super) struct Bowline {
     program: PathBuf,
     base: PathBuf,
-    /// Addresses of the dqlite door.
+    /// Addresses for dqlite clients.
     addresses: Vec<String>,
     /// Addresses of members among themselves.
     nodes: Vec<String>,
@@ -42,24 +44,39 @@ impl Bowline {
         })
     }
 
-    fn command(&self, words: &[&str], member: usize) -> Command {
+    /// A command of the CLI that speaks to a member's daemon.
+    fn ask(&self, words: &[&str], member: usize) -> Result<String, BenchError> {
         let mut command = process::command(&self.program);
         command.args(words).arg("--state-dir").arg(self.dir(member));
-        command
+        process::call(&format!("bowline {}", words.first().copied().unwrap_or_default()), command, CALL_PATIENCE)
     }
 
-    fn addressed(&self, words: &[&str], member: usize) -> Command {
-        let mut command = self.command(words, member);
-        command.arg("--listen").args(self.nodes.get(member)).arg("--dqlite").args(self.addresses.get(member));
-        command
-    }
-
-    fn launch(&self, command: Command, member: usize) -> Result<Process, BenchError> {
-        Process::start(
-            &format!("bowline member {}", member + 1),
-            command,
-            &self.base.join(format!("{}.log", member + 1)),
-        )
+    /// The daemon; it answers on its control socket when this returns.
+    fn daemon(&self, member: usize) -> Result<Process, BenchError> {
+        let dir = self.dir(member);
+        let socket = dir.join("control.sock");
+        if socket.as_os_str().len() > SOCKET_PATH_MAX {
+            let path = socket.display();
+            return Err(BenchError::failed(
+                "starting bowline",
+                format!("{path} is too long for a socket: give a shorter --dir"),
+            ));
+        }
+        let mut command = process::command(&self.program);
+        command.args(["start", "--log", "warn"]).arg("--state-dir").arg(&dir);
+        command.arg("--listen").args(self.nodes.get(member));
+        command.arg("--dqlite-listen").args(self.addresses.get(member));
+        let log = self.base.join(format!("{}.log", member + 1));
+        let mut process = Process::start(&format!("bowline member {}", member + 1), command, &log)?;
+        let begin = Instant::now();
+        while UnixStream::connect(&socket).is_err() {
+            process.check_alive()?;
+            if begin.elapsed() > CALL_PATIENCE {
+                return Err(BenchError::Late { what: "bowline's control socket".to_owned(), after: CALL_PATIENCE });
+            }
+            process::pause(Duration::from_millis(2))?;
+        }
+        Ok(process)
     }
 }
 
@@ -77,7 +94,7 @@ impl System for Bowline {
     }
 
     fn before_join(&mut self, _member: usize) -> Result<(), BenchError> {
-        let printed = process::call("bowline token add", self.command(&["token", "add"], 0), CALL_PATIENCE)?;
+        let printed = self.ask(&["token", "add"], 0)?;
         let token = printed.split_whitespace().find(|word| word.starts_with("bl1."));
         let missing = || BenchError::failed("bowline token add", format!("no token in: {printed}"));
         token.ok_or_else(missing)?.clone_into(&mut self.token);
@@ -85,16 +102,15 @@ impl System for Bowline {
     }
 
     fn start(&mut self, member: usize) -> Result<Process, BenchError> {
-        if member == 0 {
-            process::call("bowline init", self.addressed(&["init"], 0), CALL_PATIENCE)?;
-        } else {
-            process::call("bowline join", self.addressed(&["join", &self.token], member), CALL_PATIENCE)?;
-        }
-        self.restart(member)
+        let daemon = self.daemon(member)?;
+        let name = format!("node{}", member + 1);
+        let words: &[&str] = if member == 0 { &["init"] } else { &["join", &self.token] };
+        self.ask(&[words, &["--name", &name]].concat(), member)?;
+        Ok(daemon)
     }
 
     fn restart(&mut self, member: usize) -> Result<Process, BenchError> {
-        self.launch(self.addressed(&["start"], member), member)
+        self.daemon(member)
     }
 
     fn dir(&self, member: usize) -> PathBuf {

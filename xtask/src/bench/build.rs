@@ -17,6 +17,8 @@ pub(super) struct Tools {
     pub(super) dqnode: PathBuf,
     pub(super) etcd: PathBuf,
     pub(super) sqlite_local: PathBuf,
+    /// Where profiles go, if they are wanted.
+    pub(super) profiles: Option<PathBuf>,
 }
 
 /// The root of the repository.
@@ -40,7 +42,12 @@ impl Tools {
             dqnode: out.join("dqnode"),
             etcd: PathBuf::from("/usr/bin/etcd"),
             sqlite_local: out.join("sqlite_local"),
+            profiles: args.profiles.clone(),
         };
+        if let Some(dir) = &tools.profiles {
+            require("/usr/bin/perf", "perf", "linux-perf")?;
+            std::fs::create_dir_all(dir).map_err(BenchError::io(dir))?;
+        }
         let wants = |kind| kinds.contains(&kind);
         if wants(Kind::Etcd) && !tools.etcd.exists() {
             return Err(BenchError::MissingPeer { what: "etcd", package: "etcd-server" });

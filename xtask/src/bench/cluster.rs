@@ -46,6 +46,7 @@ pub(super) struct Cluster {
     system: Box<dyn System>,
     members: Vec<Process>,
     bowload: PathBuf,
+    profiles: Option<PathBuf>,
 }
 
 /// Milliseconds to join, of the second and of the third member.
@@ -65,7 +66,8 @@ pub(super) fn ms_between(from_ns: u64, to_ns: u64) -> f64 {
 impl Cluster {
     /// Starts three members, one after the other, and says how long the joins took.
     pub(super) fn start(system: Box<dyn System>, tools: &Tools) -> Result<(Self, Joins), BenchError> {
-        let mut cluster = Self { system, members: Vec::new(), bowload: tools.bowload.clone() };
+        let mut cluster =
+            Self { system, members: Vec::new(), bowload: tools.bowload.clone(), profiles: tools.profiles.clone() };
         let mut joins = Vec::new();
         for member in 0..3 {
             if member == 0 || cluster.system.founds_together() {
@@ -150,11 +152,27 @@ impl Cluster {
     pub(super) fn run(&mut self, spec: &LoopSpec) -> Result<(Loop, f64), BenchError> {
         let before = self.cpu_seconds();
         let load = self.load_on_leader()?;
+        let profile = self.profile(spec)?;
         let result = load.run(spec).map_err(|e| self.explain(e))?;
+        if let Some(mut perf) = profile {
+            perf.interrupt(PATIENCE);
+        }
         let used = self.cpu_seconds() - before;
         #[expect(clippy::cast_precision_loss, reason = "a count of operations")]
         let per_op = used * 1e6 / (result.n.max(1) as f64);
         Ok((result, per_op))
+    }
+
+    /// Records where the leader spends its time, if that was asked for. One file for each load: look with `perf report`.
+    fn profile(&self, spec: &LoopSpec) -> Result<Option<Process>, BenchError> {
+        let Some(dir) = &self.profiles else { return Ok(None) };
+        let leader = self.leader_member()?;
+        let pid = self.members.get(leader).map(Process::pid).unwrap_or_default();
+        let name = format!("{}-{}-{}", self.kind().name(), spec.command, spec.conns);
+        let mut perf = process::command(Path::new("perf"));
+        perf.args(["record", "--quiet", "-F", "199", "--call-graph", "dwarf,16384", "-o"]);
+        perf.arg(dir.join(format!("{name}.perf"))).args(["-p", &pid.to_string()]);
+        Process::start("perf record", perf, &dir.join(format!("{name}.log"))).map(Some)
     }
 
     fn cpu_seconds(&self) -> f64 {

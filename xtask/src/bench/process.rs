@@ -100,6 +100,15 @@ impl Process {
         }
     }
 
+    /// Asks it to end, as Ctrl-C does, and waits for that, but no longer than `patience`.
+    pub(super) fn interrupt(&mut self, patience: Duration) {
+        let until = Instant::now() + patience;
+        let asked = Command::new("kill").args(["-INT", &self.pid().to_string()]).status().is_ok_and(|s| s.success());
+        while asked && Instant::now() < until && matches!(self.child.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Kill -9, and reap.
     pub(super) fn kill(&mut self) {
         // It may have ended already, and then there is nothing to kill.

@@ -19,8 +19,8 @@ const KINDS: [Kind; 4] = [Kind::Dqlite, Kind::Bowline, Kind::Etcd, Kind::Sqlite]
 pub(super) fn run(args: &SqlArgs) -> Result<(), BenchError> {
     process::listen_for_interrupts()?;
     let kinds: Vec<Kind> = KINDS.into_iter().filter(|k| args.system.is_empty() || args.system.contains(k)).collect();
-    let base = args.dir.clone().unwrap_or_else(target_dir).join(format!("bench-sql-{}", std::process::id()));
-    let base = fresh(&base, "state")?;
+    let parent = args.dir.clone().unwrap_or_else(target_dir);
+    let base = fresh(&parent, &format!("bench-{}", std::process::id()))?;
     require_disk(&base)?;
     eprintln!("building ...");
     let tools = Tools::build(args, &kinds)?;
@@ -29,8 +29,8 @@ pub(super) fn run(args: &SqlArgs) -> Result<(), BenchError> {
     let outcome = run.all(&base);
     if args.keep {
         eprintln!("state and logs are in {}", base.display());
-    } else if let Some(parent) = base.parent() {
-        std::fs::remove_dir_all(parent).map_err(BenchError::io(parent))?;
+    } else {
+        std::fs::remove_dir_all(&base).map_err(BenchError::io(&base))?;
     }
     outcome?;
     report::print(&run.results);
