@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS databases (
     group_id INTEGER PRIMARY KEY AUTOINCREMENT,   -- the Raft group; never used again
     name     TEXT NOT NULL UNIQUE,
     voters   TEXT NOT NULL,                       -- node ids in hex, separated by commas: who started the group
-    state    TEXT NOT NULL DEFAULT 'new',         -- new: to be started; ready: has had a leader
+    state    TEXT NOT NULL DEFAULT 'new',         -- new: to be started; importing: being filled from a file; ready
     created  INTEGER NOT NULL                     -- seconds since the Unix epoch
 ) STRICT;
 ";
@@ -34,8 +34,39 @@ pub struct DatabaseRow {
     pub group_id: GroupId,
     /// The members that start the group.
     pub voters: BTreeSet<NodeId>,
-    /// Whether the group has not had a leader yet.
-    pub new: bool,
+    /// How far its creation got.
+    pub state: DatabaseState,
+}
+
+/// How far the creation of a database got.
+///
+/// ```text
+///   New ───────────────▶ Ready
+///   Importing ─────────▶ Ready      (or the row is removed, and nothing of it is left)
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DatabaseState {
+    /// Its group is to be started.
+    New,
+    /// Its group is to be started, and it is filled from a file: no session may open it.
+    Importing,
+    /// It has had a leader.
+    Ready,
+}
+
+impl DatabaseState {
+    /// As it stands in the list.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Importing => "importing",
+            Self::Ready => "ready",
+        }
+    }
+
+    fn from_str(text: &str) -> Option<Self> {
+        [Self::New, Self::Importing, Self::Ready].into_iter().find(|state| state.as_str() == text)
+    }
 }
 
 /// Node ids as they stand in the list.
@@ -62,11 +93,12 @@ pub(crate) async fn read(sys: &Arc<Database>) -> Result<Vec<DatabaseRow>, StoreE
             tracing::error!(?row, "a row of sys.databases is not of its form");
             continue;
         };
-        let (Ok(name), Ok(group)) = (DbName::new(name.clone()), u64::try_from(*group)) else {
-            tracing::error!(name, group, "a row of sys.databases names no database");
+        let parsed = (DbName::new(name.clone()), u64::try_from(*group), DatabaseState::from_str(state));
+        let (Ok(name), Ok(group), Some(state)) = parsed else {
+            tracing::error!(name, group, state, "a row of sys.databases names no database");
             continue;
         };
-        list.push(DatabaseRow { name, group_id: GroupId(group), voters: split_ids(voters), new: state == "new" });
+        list.push(DatabaseRow { name, group_id: GroupId(group), voters: split_ids(voters), state });
     }
     Ok(list)
 }
@@ -101,12 +133,14 @@ async fn pass(store: &Arc<Inner>) -> Result<(), StoreError> {
         }
     }
     for row in &list {
-        if store.database(&row.name).is_none() {
-            store.open_database(row.name.clone(), row.group_id).await?;
+        let available = row.state != DatabaseState::Importing;
+        match store.database(&row.name) {
+            Some(database) => database.set_available(available),
+            None => store.open_database(row.name.clone(), row.group_id, available).await?,
         }
     }
     if store.sys().check_leading().is_ok() {
-        for row in list.iter().filter(|row| row.new && row.voters.contains(&store.node())) {
+        for row in list.iter().filter(|row| row.state != DatabaseState::Ready && row.voters.contains(&store.node())) {
             start(store, row).await?;
         }
     }

@@ -7,6 +7,7 @@ use base::{DbName, GroupId, NodeId, Term, Version};
 use raft::Group;
 use rt::time::Instant;
 use sqlite::{Connection, ConnectionOptions, PageStore};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
@@ -29,6 +30,8 @@ pub struct Database {
     core: Arc<Core>,
     queue: Arc<Semaphore>,
     leadership: watch::Sender<Leadership>,
+    /// Whether sessions may open it: not while it is filled from a file.
+    available: AtomicBool,
     /// When this node's copy was last known to hold everything acknowledged.
     confirmed: Mutex<Option<Instant>>,
 }
@@ -42,6 +45,7 @@ impl Database {
             core,
             queue: Arc::new(Semaphore::new(1)),
             leadership: watch::Sender::default(),
+            available: AtomicBool::new(true),
             confirmed: Mutex::new(None),
         }
     }
@@ -68,6 +72,15 @@ impl Database {
 
     pub(crate) fn core(&self) -> &Arc<Core> {
         &self.core
+    }
+
+    pub(crate) fn set_available(&self, available: bool) {
+        self.available.store(available, Ordering::Release);
+    }
+
+    /// Whether sessions may open it: not while it is filled from a file.
+    pub(crate) fn is_available(&self) -> bool {
+        self.available.load(Ordering::Acquire)
     }
 
     pub(crate) fn connect(&self) -> Result<Connection, StoreError> {

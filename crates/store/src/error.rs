@@ -54,6 +54,15 @@ pub enum StoreError {
         /// The name.
         name: DbName,
     },
+    /// The database is still being filled from a file.
+    #[error("database {name} is being imported")]
+    Importing {
+        /// The name.
+        name: DbName,
+    },
+    /// The file cannot become a database.
+    #[error(transparent)]
+    Import(#[from] sqlite::ImportError),
     /// The database cannot be dropped.
     #[error("{name} is the cluster's own database and cannot be dropped")]
     SysIsPermanent {
@@ -127,6 +136,21 @@ pub enum StoreError {
     Encoding(#[from] postcard::Error),
 }
 
+impl StoreError {
+    /// Whether the one who was asked does not lead: nothing was done, and asking the leader is all it takes.
+    pub fn is_not_leader(&self) -> bool {
+        match self {
+            Self::NotLeader { .. } => true,
+            Self::Sql(sqlite::SqlError::NotLeader) => true,
+            Self::Call(rpc::CallError::Refused(refusal)) => refusal.code == Code(NOT_LEADER).0,
+            Self::Call(rpc::CallError::Unknown { .. } | rpc::CallError::Down { .. }) => true,
+            _ => false,
+        }
+    }
+}
+
+const NOT_LEADER: &str = "BL-STORE-001";
+
 /// Prints a duration as a person would say it.
 struct Seconds(Duration);
 
@@ -144,7 +168,7 @@ impl Fault for StoreError {
     fn code(&self) -> Code {
         match self {
             Self::Sql(e) => e.code(),
-            Self::NotLeader { .. } => Code("BL-STORE-001"),
+            Self::NotLeader { .. } => Code(NOT_LEADER),
             Self::OutcomeUnknown => Code("BL-STORE-002"),
             Self::Busy { .. } => Code("BL-STORE-003"),
             Self::TransactionIdle { .. } => Code("BL-STORE-004"),
@@ -159,6 +183,8 @@ impl Fault for StoreError {
             Self::TooManyRows { .. } => Code("BL-STORE-018"),
             Self::SequenceOvertaken { .. } => Code("BL-STORE-012"),
             Self::NotOpen { .. } => Code("BL-STORE-013"),
+            Self::Importing { .. } => Code("BL-STORE-019"),
+            Self::Import(e) => e.code(),
             Self::Change(e) => e.code(),
             Self::Group(e) => e.code(),
             Self::Pages { error, .. } => error.code(),
@@ -175,6 +201,8 @@ impl Fault for StoreError {
             Self::Sql(e) => e.disposition(),
             Self::NotLeader { .. } | Self::Busy { .. } | Self::ReadTimeout { .. } | Self::TooStale { .. } => soon,
             Self::NotOpen { .. } | Self::Io { .. } => soon,
+            Self::Importing { .. } => Disposition::Retry { after: Duration::from_secs(1) },
+            Self::Import(e) => e.disposition(),
             Self::Change(e) => e.disposition(),
             Self::Group(e) => e.disposition(),
             Self::Pages { error, .. } => error.disposition(),
@@ -312,5 +340,11 @@ pub const PAGES: &[ErrorPage] = &[
         title: "The result is too large to be answered in one piece",
         cause: "Results that are gathered before they are answered have a limit of rows.",
         next: "Add a LIMIT, or read the result through a door that streams, such as `bowline sql`.",
+    },
+    ErrorPage {
+        code: Code("BL-STORE-019"),
+        title: "The database is being imported",
+        cause: "`bowline db import` is still filling it from a file. It is opened to everybody when it is whole.",
+        next: "Wait for the import to end; `bowline db list` shows the database then.",
     },
 ];

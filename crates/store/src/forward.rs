@@ -1,10 +1,11 @@
 //! Requests that members pass on to each other: what must run on the leader runs there, whoever was asked.
 
 use crate::answers::{Outcome, WriteId};
+use crate::import;
 use crate::inner::Inner;
 use crate::rows::{Command, Rows};
 use crate::session::{Session, SessionOptions};
-use crate::{ReadLevel, StoreError, Value};
+use crate::{StoreError, Value};
 use base::{DbName, NodeId};
 use bytes::Bytes;
 use rpc::{Answer, Caller, Class, Handler, Refusal, Service};
@@ -14,6 +15,9 @@ use std::time::Duration;
 
 /// How long a forwarded request may take.
 pub(crate) const FORWARD_MAX: Duration = Duration::from_secs(10);
+
+/// How long a large request may take: the import of a file that is there already.
+const BULK_MAX: Duration = Duration::from_secs(600);
 
 /// The one method of [`Service::Store`]: the body says what is asked.
 const METHOD: u16 = 1;
@@ -28,19 +32,38 @@ pub(crate) enum Request {
     Query { database: DbName, command: Command },
     /// Answer when this database is open here, so that its group can start at once.
     Opened { database: DbName },
+    /// Keep a piece of a file that will be imported.
+    Piece { id: u64, offset: u64, bytes: Bytes },
+    /// Fill a new database from the file that was carried here.
+    Fill { database: DbName, id: u64 },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Reply {
     Outcome(Outcome),
     Rows(Rows),
-    Opened,
+    Done,
 }
 
 /// Sends a request to another member.
 pub(crate) async fn call(store: &Inner, to: NodeId, request: &Request) -> Result<Reply, StoreError> {
+    call_within(store, to, request, Class::Control, FORWARD_MAX).await
+}
+
+/// Like [`call`], for large and patient things.
+pub(crate) async fn call_bulk(store: &Inner, to: NodeId, request: &Request) -> Result<Reply, StoreError> {
+    call_within(store, to, request, Class::Bulk, BULK_MAX).await
+}
+
+async fn call_within(
+    store: &Inner,
+    to: NodeId,
+    request: &Request,
+    class: Class,
+    deadline: Duration,
+) -> Result<Reply, StoreError> {
     let body = Bytes::from(postcard::to_stdvec(request)?);
-    let answer = store.mesh().call(to, Service::Store, METHOD, body, FORWARD_MAX, Class::Control).await?;
+    let answer = store.mesh().call(to, Service::Store, METHOD, body, deadline, class).await?;
     Ok(postcard::from_bytes(&answer)?)
 }
 
@@ -54,7 +77,7 @@ impl Handler for Forwarded {
         Box::pin(async move {
             let answer = async {
                 let store = store.upgrade().ok_or(StoreError::NotOpen { state: "closing" })?;
-                let reply = serve(&store, postcard::from_bytes(&body)?).await?;
+                let reply = serve(&store, &postcard::from_bytes(&body)?).await?;
                 Ok::<_, StoreError>(Bytes::from(postcard::to_stdvec(&reply)?))
             };
             answer.await.map_err(|error| Refusal::of(&error))
@@ -63,26 +86,33 @@ impl Handler for Forwarded {
 }
 
 /// Runs a request on this node.
-pub(crate) async fn serve(store: &Arc<Inner>, request: Request) -> Result<Reply, StoreError> {
-    let open = |name: DbName, read| -> Result<Session, StoreError> {
-        let database = store.database(&name).ok_or(StoreError::NoSuchDatabase { name })?;
-        Session::open(database, SessionOptions { read, ..SessionOptions::default() })
+pub(crate) async fn serve(store: &Arc<Inner>, request: &Request) -> Result<Reply, StoreError> {
+    let open = |name: &DbName| -> Result<Session, StoreError> {
+        let database = store.database(name).ok_or_else(|| StoreError::NoSuchDatabase { name: name.clone() })?;
+        Session::open(database, SessionOptions::default())
     };
     Ok(match request {
-        Request::Transact { database, commands } => {
-            Reply::Outcome(open(database, ReadLevel::Linearizable)?.transact(&commands).await?)
-        }
+        Request::Transact { database, commands } => Reply::Outcome(open(database)?.transact(commands).await?),
         Request::Once { database, id, command } => {
-            let mut session = open(database, ReadLevel::Linearizable)?;
             let params: Vec<_> = command.params.iter().map(Value::as_ref).collect();
-            Reply::Outcome(session.execute_once(id, &command.sql, &params).await?)
+            Reply::Outcome(open(database)?.execute_once(*id, &command.sql, &params).await?)
         }
         Request::Query { database, command } => {
-            Reply::Rows(open(database, ReadLevel::Linearizable)?.rows(&command.sql, &command.params).await?)
+            Reply::Rows(open(database)?.rows(&command.sql, &command.params).await?)
         }
         Request::Opened { database } => {
-            store.await_open(&database).await;
-            Reply::Opened
+            store.await_open(database).await;
+            Reply::Done
+        }
+        Request::Piece { id, offset, bytes } => {
+            import::keep(store, *id, *offset, bytes.clone()).await?;
+            Reply::Done
+        }
+        Request::Fill { database, id } => {
+            let filled = import::fill_named(store, database, import::carried(store, *id)).await;
+            import::forget(store, *id).await;
+            filled?;
+            Reply::Done
         }
     })
 }

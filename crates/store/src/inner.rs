@@ -12,7 +12,7 @@ use raft::{GroupOptions, RaftHost};
 use rpc::Mesh;
 use sqlite::PageStore;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -65,6 +65,11 @@ impl Inner {
         &self.mesh
     }
 
+    /// The directory of the databases.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.config.dir
+    }
+
     pub(crate) fn scope(&self) -> &Scope {
         &self.scope
     }
@@ -92,8 +97,14 @@ impl Inner {
         }
     }
 
-    pub(crate) async fn open_database(&self, name: DbName, group: GroupId) -> Result<(), StoreError> {
+    pub(crate) async fn open_database(
+        &self,
+        name: DbName,
+        group: GroupId,
+        available: bool,
+    ) -> Result<(), StoreError> {
         let open = open(&self.config, &self.host, &self.scope, name.clone(), group).await?;
+        open.database.set_available(available);
         self.lock().insert(name, open);
         self.opened.notify_waiters();
         Ok(())

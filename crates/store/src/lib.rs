@@ -9,6 +9,7 @@ mod core;
 mod database;
 mod error;
 mod forward;
+mod import;
 mod inner;
 mod machine;
 mod read;
@@ -21,7 +22,7 @@ mod value;
 mod waiters;
 
 pub use answers::{Outcome, WriteId};
-pub use catalog::DatabaseRow;
+pub use catalog::{DatabaseRow, DatabaseState};
 pub use database::{Database, Leadership};
 pub use error::{PAGES, StoreError};
 pub use read::{ReadLevel, UnknownReadLevel};

@@ -64,6 +64,9 @@ struct Cost {
 impl Session {
     /// Opens a session. The database must be open on this node.
     pub fn open(database: Arc<Database>, options: SessionOptions) -> Result<Self, StoreError> {
+        if !database.is_available() {
+            return Err(StoreError::Importing { name: database.name().clone() });
+        }
         let connection = Box::new(database.connect()?);
         let interrupt = connection.interrupt_handle();
         Ok(Self {

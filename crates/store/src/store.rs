@@ -1,9 +1,10 @@
 //! All databases of this node, by name.
 
 use crate::answers::{Outcome, WriteId};
-use crate::catalog;
-use crate::database::Database;
-use crate::forward::{Forwarded, Reply, Request, call, serve};
+use crate::catalog::{self, DatabaseState};
+use crate::database::{Database, Leadership};
+use crate::forward::{FORWARD_MAX, Forwarded, Reply, Request, call, call_bulk, serve};
+use crate::import;
 use crate::inner::Inner;
 use crate::rows::{Command, Rows};
 use crate::session::{Session, SessionOptions};
@@ -12,13 +13,17 @@ use base::{DbName, NodeId};
 use lifecycle::Scope;
 use raft::RaftHost;
 use rpc::{Handler, Mesh};
+use rt::time::Instant;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long the creation of a database may take.
 const CREATE_MAX: Duration = Duration::from_secs(10);
+
+/// How soon a request is tried again when there was no leader.
+const NOT_LEADER_RETRY: Duration = Duration::from_millis(50);
 
 /// Where a store lives, and with what limits.
 #[derive(Debug, Clone)]
@@ -97,26 +102,69 @@ impl Store {
 
     /// Creates a database, started by the present voters, and waits until it takes writes. On any member.
     pub async fn create(&self, name: &DbName) -> Result<(), StoreError> {
-        let voters = self.sys().group().status().membership.all_voters();
-        let sql = "INSERT INTO databases(name, voters, created) SELECT ?1, ?2, ?3 \
-                   WHERE NOT EXISTS (SELECT 1 FROM databases WHERE name = ?1)";
-        let now = i64::try_from(rt::time::wall().as_secs()).unwrap_or(i64::MAX);
-        let params =
-            vec![name.to_string().into(), catalog::join_ids(&voters).into(), Value::Integer(now)];
+        self.list(name, DatabaseState::New).await?;
+        self.await_started(name).await?;
+        self.mark_ready(name).await
+    }
+
+    /// Creates a database with the contents of a plain SQLite file on this machine. On any member. If it fails, nothing of the
+    /// database is left.
+    pub async fn import(&self, name: &DbName, file: &Path) -> Result<(), StoreError> {
+        self.list(name, DatabaseState::Importing).await?;
+        let filled = async {
+            let database = self.await_started(name).await?;
+            let leader = database.leadership().borrow().leader;
+            match leader {
+                Some(leader) if leader != self.node() => {
+                    let id = import::carry(&self.0, leader, file.to_owned()).await?;
+                    call_bulk(&self.0, leader, &Request::Fill { database: name.clone(), id }).await?;
+                }
+                _ => import::fill(&database, file.to_owned()).await?,
+            }
+            self.mark_ready(name).await
+        };
+        let filled = filled.await;
+        if filled.is_err()
+            && let Err(error) = self.drop_database(name).await
+        {
+            tracing::warn!(database = %name, %error, "what a failed import left could not be dropped");
+        }
+        filled
+    }
+
+    /// Puts a new database on the list.
+    async fn list(&self, name: &DbName, state: DatabaseState) -> Result<(), StoreError> {
         if name.is_sys() {
             return Err(StoreError::DatabaseExists { name: name.clone() });
         }
+        let voters = self.sys().group().status().membership.all_voters();
+        let sql = "INSERT INTO databases(name, voters, state, created) SELECT ?1, ?2, ?3, ?4 \
+                   WHERE NOT EXISTS (SELECT 1 FROM databases WHERE name = ?1)";
+        let now = i64::try_from(rt::time::wall().as_secs()).unwrap_or(i64::MAX);
+        let params = [name.to_string().into(), catalog::join_ids(&voters).into(), state.as_str().into(), now.into()];
         let outcome = self.transact(&DbName::sys(), vec![Command::new(sql, params)]).await?;
-        if outcome.rows_affected == 0 {
-            return Err(StoreError::DatabaseExists { name: name.clone() });
-        }
+        if outcome.rows_affected == 0 { Err(StoreError::DatabaseExists { name: name.clone() }) } else { Ok(()) }
+    }
+
+    /// Waits until a listed database is open here and led somewhere.
+    async fn await_started(&self, name: &DbName) -> Result<Arc<Database>, StoreError> {
         let started = async {
             let database = self.0.await_open(name).await;
-            self.await_leader(&database).await
+            let mut leadership = database.leadership();
+            let led = |now: &Leadership| now.leading.is_some() || now.leader.is_some_and(|l| l != self.node());
+            leadership.wait_for(led).await.map_err(|_| StoreError::NotOpen { state: "closing" })?;
+            Ok(database)
         };
-        rt::time::timeout(CREATE_MAX, started).await.map_err(|_| StoreError::ReadTimeout { waited: CREATE_MAX })??;
+        rt::time::timeout(CREATE_MAX, started).await.map_err(|_| StoreError::ReadTimeout { waited: CREATE_MAX })?
+    }
+
+    async fn mark_ready(&self, name: &DbName) -> Result<(), StoreError> {
         let ready = Command::new("UPDATE databases SET state = 'ready' WHERE name = ?1", [name.to_string().into()]);
         self.transact(&DbName::sys(), vec![ready]).await?;
+        // The one who made it must be able to open it at once.
+        if let Some(database) = self.database(name) {
+            database.set_available(true);
+        }
         Ok(())
     }
 
@@ -159,12 +207,28 @@ impl Store {
         }
     }
 
-    async fn at_leader(&self, database: &DbName, request: Request) -> Result<Reply, StoreError> {
-        let local = self.database(database).ok_or_else(|| StoreError::NoSuchDatabase { name: database.clone() })?;
-        let leadership = *local.leadership().borrow();
-        match leadership.leader {
-            Some(leader) if leader != self.node() => call(&self.0, leader, &request).await,
-            _ => serve(&self.0, request).await,
+    /// Runs a request where the database is led. While no leader is known, or the one asked says it is none, it is tried
+    /// again: nothing was done then.
+    async fn at_leader(&self, name: &DbName, request: Request) -> Result<Reply, StoreError> {
+        let database = self.database(name).ok_or_else(|| StoreError::NoSuchDatabase { name: name.clone() })?;
+        let mut leadership = database.leadership();
+        let deadline = Instant::now() + FORWARD_MAX;
+        loop {
+            let leader = leadership.borrow_and_update().leader;
+            let done = match leader {
+                Some(leader) if leader != self.node() => call(&self.0, leader, &request).await,
+                _ => serve(&self.0, &request).await,
+            };
+            match done {
+                Err(error) if error.is_not_leader() && Instant::now() < deadline => {
+                    rt::sometimes!("a request was sent again after its leader had changed");
+                    let changed = rt::time::timeout(NOT_LEADER_RETRY, leadership.changed()).await;
+                    if matches!(changed, Ok(Err(_closed))) {
+                        return Err(StoreError::NotOpen { state: "closing" });
+                    }
+                }
+                done => return done,
+            }
         }
     }
 
@@ -176,12 +240,6 @@ impl Store {
             Ok(Err(_closed)) => Err(StoreError::NotOpen { state: "closing" }),
             Err(_elapsed) => Err(StoreError::ReadTimeout { waited: CREATE_MAX }),
         }
-    }
-
-    async fn await_leader(&self, database: &Database) -> Result<(), StoreError> {
-        let mut leadership = database.leadership();
-        let led = leadership.wait_for(|now| now.leading.is_some() || now.leader.is_some_and(|l| l != self.node()));
-        led.await.map(|_| ()).map_err(|_| StoreError::NotOpen { state: "closing" })
     }
 
     /// Closes every database: writers finish, everything applied is made durable in the files, the groups stop.
