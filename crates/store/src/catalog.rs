@@ -116,8 +116,8 @@ pub(crate) async fn run(store: Arc<Inner>) {
         }
         tokio::select! {
             biased;
-            changed = changes.changed() => if changed.is_err() { return },
-            changed = leadership.changed() => if changed.is_err() { return },
+            moved = changes.changed() => if moved.is_err() { return },
+            moved = leadership.changed() => if moved.is_err() { return },
             () = rt::time::sleep(RETRY_AFTER), if done.is_err() => {}
         }
     }

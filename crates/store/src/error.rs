@@ -140,10 +140,10 @@ impl StoreError {
     /// Whether the one who was asked does not lead: nothing was done, and asking the leader is all it takes.
     pub fn is_not_leader(&self) -> bool {
         match self {
-            Self::NotLeader { .. } => true,
-            Self::Sql(sqlite::SqlError::NotLeader) => true,
-            Self::Call(rpc::CallError::Refused(refusal)) => refusal.code == Code(NOT_LEADER).0,
-            Self::Call(rpc::CallError::Unknown { .. } | rpc::CallError::Down { .. }) => true,
+            Self::Call(rpc::CallError::Refused(refusal)) => refusal.code == NOT_LEADER,
+            Self::NotLeader { .. }
+            | Self::Sql(sqlite::SqlError::NotLeader)
+            | Self::Call(rpc::CallError::Unknown { .. } | rpc::CallError::Down { .. }) => true,
             _ => false,
         }
     }
@@ -199,16 +199,19 @@ impl Fault for StoreError {
         let soon = Disposition::Retry { after: Duration::from_millis(100) };
         match self {
             Self::Sql(e) => e.disposition(),
-            Self::NotLeader { .. } | Self::Busy { .. } | Self::ReadTimeout { .. } | Self::TooStale { .. } => soon,
-            Self::NotOpen { .. } | Self::Io { .. } => soon,
+            Self::NotLeader { .. }
+            | Self::Busy { .. }
+            | Self::ReadTimeout { .. }
+            | Self::TooStale { .. }
+            | Self::NotOpen { .. }
+            | Self::Io { .. } => soon,
             Self::Importing { .. } => Disposition::Retry { after: Duration::from_secs(1) },
             Self::Import(e) => e.disposition(),
             Self::Change(e) => e.disposition(),
             Self::Group(e) => e.disposition(),
             Self::Pages { error, .. } => error.disposition(),
-            Self::Internal(_) => Disposition::Bug,
             Self::Call(e) => e.disposition(),
-            Self::Encoding(_) => Disposition::Bug,
+            Self::Internal(_) | Self::Encoding(_) => Disposition::Bug,
             Self::NoSuchDatabase { .. } | Self::NoSuchStatement => Disposition::Gone,
             // A blind retry of a write whose outcome is unknown may do it twice: the client must look first.
             Self::OutcomeUnknown

@@ -20,11 +20,8 @@ const PIECE_BYTES: usize = 1 << 20;
 
 /// Puts the file's pages in place of the empty database. Runs on the leader; nobody else may write meanwhile.
 pub(crate) async fn fill(database: &Arc<Database>, file: PathBuf) -> Result<(), StoreError> {
-    let _only_writer = database
-        .slot_queue()
-        .acquire_owned()
-        .await
-        .map_err(|_closed| StoreError::NotOpen { state: "closing" })?;
+    let _only_writer =
+        database.slot_queue().acquire_owned().await.map_err(|_closed| StoreError::NotOpen { state: "closing" })?;
     let leading = database.leadership().borrow().leading;
     let term = leading.ok_or(StoreError::NotLeader { leader: None })?;
     let source = blocking(move || SourceFile::open(&file).map_err(StoreError::from)).await?;

@@ -97,12 +97,7 @@ impl Inner {
         }
     }
 
-    pub(crate) async fn open_database(
-        &self,
-        name: DbName,
-        group: GroupId,
-        available: bool,
-    ) -> Result<(), StoreError> {
+    pub(crate) async fn open_database(&self, name: DbName, group: GroupId, available: bool) -> Result<(), StoreError> {
         let open = open(&self.config, &self.host, &self.scope, name.clone(), group).await?;
         open.database.set_available(available);
         self.lock().insert(name, open);
@@ -182,9 +177,7 @@ async fn open(
     let core = Arc::new(Core::new(pages, extra.answers));
     let machine = Machine::new(Arc::clone(&core), extra.applied);
     let follow = (group_id != GroupId::SYS).then_some(GroupId::SYS);
-    let group = host
-        .open_group(group_id, Box::new(machine), GroupOptions { follow, ..GroupOptions::default() })
-        .await?;
+    let group = host.open_group(group_id, Box::new(machine), GroupOptions { follow }).await?;
     let database = Arc::new(Database::new(name, group_id, group, core));
     let scope = scope.child("database");
     scope.spawn_droppable("replicator", replicator::run(Arc::clone(&database)));

@@ -2,11 +2,11 @@
 //! checkpoints and snapshots.
 
 use crate::core::{CheckpointExtra, Core, RecordExtra};
-use crate::transfer::{Receiver, Received, Source};
-use bytes::Bytes;
+use crate::transfer::{Received, Receiver, Source};
 use base::Disposition;
-use raft::{AppliedState, Checkpointer, Committed, MachineError, Payload, SnapshotSink, SnapshotSource, StateMachine};
+use bytes::Bytes;
 use futures::future::BoxFuture;
+use raft::{AppliedState, Checkpointer, Committed, MachineError, Payload, SnapshotSink, SnapshotSource, StateMachine};
 use sqlite::{Applied, View};
 use std::any::Any;
 use std::sync::Arc;
@@ -50,11 +50,13 @@ impl Machine {
 }
 
 /// The product broke its own rule.
+#[expect(clippy::needless_pass_by_value, reason = "it ends `map_err`, which gives the error away")]
 pub(crate) fn bug(what: impl ToString) -> MachineError {
     MachineError::new(Disposition::Bug, what.to_string())
 }
 
 /// Bytes that this product wrote cannot be read back.
+#[expect(clippy::needless_pass_by_value, reason = "it ends `map_err`, which gives the error away")]
 pub(crate) fn corrupt(what: impl ToString) -> MachineError {
     MachineError::new(Disposition::Corrupt, what.to_string())
 }

@@ -43,7 +43,7 @@ pub(crate) fn duration(text: &str) -> Option<Duration> {
     let one = match unit {
         "ms" => Duration::from_millis(1),
         "s" => Duration::from_secs(1),
-        "m" => Duration::from_secs(60),
+        "m" => Duration::from_mins(1),
         _ => return None,
     };
     Some(one * number)

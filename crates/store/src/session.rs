@@ -162,7 +162,12 @@ impl Session {
             let (mine, others) = params.split_at_checked(prepared.params).unwrap_or((params, &[]));
             params = others;
             // The last statement gets what is left over, so that too many parameters are an error of SQLite's own words.
-            let mine = if sql.trim().is_empty() && !others.is_empty() { params = &[]; &[mine, others].concat() } else { mine };
+            let mine = if sql.trim().is_empty() && !others.is_empty() {
+                params = &[];
+                &[mine, others].concat()
+            } else {
+                mine
+            };
             let result = self.execute_one(id, mine, None).await;
             self.release(id);
             outcome = result?;

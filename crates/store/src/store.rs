@@ -8,7 +8,7 @@ use crate::import;
 use crate::inner::Inner;
 use crate::rows::{Command, Rows};
 use crate::session::{Session, SessionOptions};
-use crate::{ReadLevel, StoreError, Value};
+use crate::{ReadLevel, StoreError};
 use base::{DbName, NodeId};
 use lifecycle::Scope;
 use raft::RaftHost;
@@ -42,12 +42,7 @@ pub struct Store(Arc<Inner>);
 
 impl Store {
     /// Opens `sys` and every database that the list in it names, and follows the list from then on.
-    pub async fn open(
-        config: StoreConfig,
-        host: RaftHost,
-        mesh: Arc<Mesh>,
-        scope: Scope,
-    ) -> Result<Self, StoreError> {
+    pub async fn open(config: StoreConfig, host: RaftHost, mesh: Arc<Mesh>, scope: Scope) -> Result<Self, StoreError> {
         let inner = Inner::open(config, host, mesh, scope).await?;
         inner.scope().spawn_droppable("catalog", catalog::run(Arc::clone(&inner)));
         Ok(Self(inner))

@@ -87,14 +87,16 @@ impl SnapshotSink for Receiver {
     ) -> BoxFuture<'a, Result<Box<dyn Any + Send>, MachineError>> {
         Box::pin(async move {
             let manifest = remote.fetch(Bytes::from_static(&[MANIFEST])).await?;
-            let WireManifest { version, pages, extra } =
-                postcard::from_bytes(&manifest).map_err(corrupt)?;
+            let WireManifest { version, pages, extra } = postcard::from_bytes(&manifest).map_err(corrupt)?;
             let manifest = Manifest { version: base::Version(version), pages, extra: extra.clone() };
             let store = self.0.clone();
-            let begun = blocking(move || Install::begin(&store, manifest, LocalPages::Trusted).map_err(|e| MachineError::of(&e))).await?;
+            let begun = blocking(move || {
+                Install::begin(&store, manifest, LocalPages::Trusted).map_err(|e| MachineError::of(&e))
+            })
+            .await?;
             // Shared with the blocking thread, so that a receive that is dropped half-way leaves what it staged in order.
             let install = Arc::new(Mutex::new(Some(begun)));
-            while let Some(request) = with(&install, |i| i.want())? {
+            while let Some(request) = with(&install, Install::want)? {
                 let mut message = BytesMut::with_capacity(request.0.len() + 1);
                 message.put_u8(PAGES);
                 message.put_slice(&request.0);

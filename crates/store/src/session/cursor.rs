@@ -1,6 +1,6 @@
 //! Rows on their way from SQLite to a client.
 
-use sqlite::{Column, Connection, SqlError, Step, StatementId, ValueRef};
+use sqlite::{Column, Connection, SqlError, StatementId, Step, ValueRef};
 
 /// Whether the one who takes the rows wants more before it is asked again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,19 +18,18 @@ impl Slot {
     pub(super) async fn take(database: &Database, wait_max: Duration) -> Result<Self, StoreError> {
         database.check_leading()?;
         let queue = database.slot_queue();
-        let permit = match std::sync::Arc::clone(&queue).try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => {
-                let mut leadership = database.leadership();
-                tokio::select! {
-                    biased;
-                    permit = rt::time::timeout(wait_max, queue.acquire_owned()) => match permit {
-                        Ok(Ok(permit)) => permit,
-                        Ok(Err(_closed)) => return Err(StoreError::NotOpen { state: "closing" }),
-                        Err(_elapsed) => return Err(StoreError::Busy { waited: wait_max }),
-                    },
-                    lost = database.leadership_lost(&mut leadership) => return Err(lost),
-                }
+        let permit = if let Ok(permit) = std::sync::Arc::clone(&queue).try_acquire_owned() {
+            permit
+        } else {
+            let mut leadership = database.leadership();
+            tokio::select! {
+                biased;
+                permit = rt::time::timeout(wait_max, queue.acquire_owned()) => match permit {
+                    Ok(Ok(permit)) => permit,
+                    Ok(Err(_closed)) => return Err(StoreError::NotOpen { state: "closing" }),
+                    Err(_elapsed) => return Err(StoreError::Busy { waited: wait_max }),
+                },
+                lost = database.leadership_lost(&mut leadership) => return Err(lost),
             }
         };
         // Leadership may have gone while this waited.
