@@ -15,6 +15,9 @@ pub enum Stream {
     Tcp(tokio::net::TcpStream),
     /// A Unix or abstract Unix socket.
     Unix(tokio::net::UnixStream),
+    /// A connection inside a simulated world.
+    #[cfg(feature = "sim")]
+    Sim(crate::sim::SimStream),
 }
 
 impl Stream {
@@ -24,6 +27,10 @@ impl Stream {
         if address.starts_with('@') {
             return Self::connect_unix(Path::new(address)).await;
         }
+        #[cfg(feature = "sim")]
+        if crate::sim::current().is_some() {
+            return crate::sim::SimStream::connect(address).await.map(Self::Sim);
+        }
         let stream = tokio::net::TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         Ok(Self::Tcp(stream))
@@ -32,6 +39,10 @@ impl Stream {
     /// Connects to a Unix socket by path; a path that starts with `@` names an abstract socket.
     #[expect(clippy::disallowed_types, reason = "this is the seam")]
     pub async fn connect_unix(path: &Path) -> io::Result<Self> {
+        #[cfg(feature = "sim")]
+        if crate::sim::current().is_some() {
+            return crate::sim::SimStream::connect_unix(path).await.map(Self::Sim);
+        }
         tokio::net::UnixStream::connect(abstract_path(path)).await.map(Self::Unix)
     }
 
@@ -40,6 +51,8 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.peer_addr().ok(),
             Self::Unix(_) => None,
+            #[cfg(feature = "sim")]
+            Self::Sim(stream) => stream.peer_addr(),
         }
     }
 }
@@ -57,6 +70,8 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Tcp(s) => Pin::new(s).poll_read(cx, buf),
             Self::Unix(s) => Pin::new(s).poll_read(cx, buf),
+            #[cfg(feature = "sim")]
+            Self::Sim(s) => Pin::new(s).poll_read(cx, buf),
         }
     }
 }
@@ -66,18 +81,24 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(s) => Pin::new(s).poll_write(cx, buf),
             Self::Unix(s) => Pin::new(s).poll_write(cx, buf),
+            #[cfg(feature = "sim")]
+            Self::Sim(s) => Pin::new(s).poll_write(cx, buf),
         }
     }
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(s) => Pin::new(s).poll_flush(cx),
             Self::Unix(s) => Pin::new(s).poll_flush(cx),
+            #[cfg(feature = "sim")]
+            Self::Sim(s) => Pin::new(s).poll_flush(cx),
         }
     }
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(s) => Pin::new(s).poll_shutdown(cx),
             Self::Unix(s) => Pin::new(s).poll_shutdown(cx),
+            #[cfg(feature = "sim")]
+            Self::Sim(s) => Pin::new(s).poll_shutdown(cx),
         }
     }
 }
@@ -90,6 +111,9 @@ pub enum Listener {
     Tcp(tokio::net::TcpListener),
     /// A Unix or abstract Unix socket; a path on disk is removed when the listener is dropped.
     Unix(tokio::net::UnixListener, std::path::PathBuf),
+    /// A listener inside a simulated world.
+    #[cfg(feature = "sim")]
+    Sim(crate::sim::SimListener),
 }
 
 impl Listener {
@@ -99,12 +123,20 @@ impl Listener {
         if address.starts_with('@') {
             return Self::bind_unix(Path::new(address));
         }
+        #[cfg(feature = "sim")]
+        if crate::sim::current().is_some() {
+            return crate::sim::SimListener::bind(address).map(Self::Sim);
+        }
         tokio::net::TcpListener::bind(address).await.map(Self::Tcp)
     }
 
     /// Binds a Unix socket. A stale socket file, which nobody answers on, is replaced.
     #[expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "this is the seam")]
     pub fn bind_unix(path: &Path) -> io::Result<Self> {
+        #[cfg(feature = "sim")]
+        if crate::sim::current().is_some() {
+            return crate::sim::SimListener::bind_unix(path).map(Self::Sim);
+        }
         let real = abstract_path(path);
         if real == path && path.exists() {
             if std::os::unix::net::UnixStream::connect(path).is_ok() {
@@ -120,6 +152,8 @@ impl Listener {
         match self {
             Self::Tcp(l) => l.local_addr().ok(),
             Self::Unix(..) => None,
+            #[cfg(feature = "sim")]
+            Self::Sim(l) => l.local_addr(),
         }
     }
 
@@ -132,6 +166,8 @@ impl Listener {
                 Ok(Stream::Tcp(stream))
             }
             Self::Unix(l, _) => l.accept().await.map(|(stream, _)| Stream::Unix(stream)),
+            #[cfg(feature = "sim")]
+            Self::Sim(l) => l.accept().await.map(Stream::Sim),
         }
     }
 }

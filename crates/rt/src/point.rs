@@ -17,7 +17,21 @@ macro_rules! sometimes {
 }
 
 /// Called by [`sim_point!`](crate::sim_point).
-pub fn hit(_name: &'static str) {}
+#[inline]
+pub fn hit(name: &'static str) {
+    #[cfg(feature = "sim")]
+    if let Some(node) = crate::sim::current() {
+        node.strike(name);
+    }
+    let _ = name;
+}
 
 /// Called by [`sometimes!`](crate::sometimes).
-pub fn reached(_name: &'static str) {}
+#[inline]
+pub fn reached(name: &'static str) {
+    #[cfg(feature = "sim")]
+    if let Some(node) = crate::sim::current() {
+        node.reach(name);
+    }
+    let _ = name;
+}

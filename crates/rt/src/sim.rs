@@ -5,15 +5,23 @@
 //! nodes on a network are the business of the `sim` crate; storage code that only wants a disk that can lose power uses
 //! [`run_blocking`] and [`every_cut`].
 
+mod apart;
+mod clock;
 mod cuts;
 mod dice;
 mod disk;
+mod net;
 mod node;
+mod points;
+mod task;
 mod trace;
 
+pub use apart::block_on;
 pub use cuts::{every_cut, every_fault, run_blocking};
 pub use dice::Dice;
-pub(crate) use disk::SimFile;
-pub use disk::{Disk, DiskProfile, Fault};
-pub use node::{Node, current};
+pub use disk::{Disk, DiskProfile, Fault, SimFile};
+pub use net::{SimListener, SimStream};
+pub use node::{Jitter, Node, current};
+pub use points::{Handler, Points, Strike};
+pub(crate) use task::SimTask;
 pub use trace::Trace;

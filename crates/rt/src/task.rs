@@ -26,7 +26,15 @@ impl std::error::Error for TaskEnd {}
 
 /// A running task. Dropping the handle leaves the task running; `abort` ends it at its next await.
 #[derive(Debug)]
-pub struct Task<T>(tokio::task::JoinHandle<T>);
+pub struct Task<T>(Handle<T>);
+
+#[derive(Debug)]
+enum Handle<T> {
+    Real(tokio::task::JoinHandle<T>),
+    /// None: the simulator dropped the task.
+    #[cfg(feature = "sim")]
+    Sim(tokio::task::JoinHandle<Option<T>>),
+}
 
 /// Ends a task without its handle.
 #[derive(Debug, Clone)]
@@ -42,17 +50,25 @@ impl AbortHandle {
 impl<T> Task<T> {
     /// A second way to end the task.
     pub fn abort_handle(&self) -> AbortHandle {
-        AbortHandle(self.0.abort_handle())
+        AbortHandle(match &self.0 {
+            Handle::Real(handle) => handle.abort_handle(),
+            #[cfg(feature = "sim")]
+            Handle::Sim(handle) => handle.abort_handle(),
+        })
     }
 
     /// Asks the task to end at its next await.
     pub fn abort(&self) {
-        self.0.abort();
+        self.abort_handle().abort();
     }
 
     /// Whether it has ended.
     pub fn is_finished(&self) -> bool {
-        self.0.is_finished()
+        match &self.0 {
+            Handle::Real(handle) => handle.is_finished(),
+            #[cfg(feature = "sim")]
+            Handle::Sim(handle) => handle.is_finished(),
+        }
     }
 }
 
@@ -60,10 +76,22 @@ impl<T> Future for Task<T> {
     type Output = Result<T, TaskEnd>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(cx).map_err(|e| match e.try_into_panic() {
-            Ok(panic) => TaskEnd::Panicked(panic_message(panic.as_ref())),
-            Err(_) => TaskEnd::Cancelled,
-        })
+        match &mut self.0 {
+            Handle::Real(handle) => Pin::new(handle).poll(cx).map_err(end),
+            #[cfg(feature = "sim")]
+            Handle::Sim(handle) => match Pin::new(handle).poll(cx) {
+                Poll::Ready(Ok(output)) => Poll::Ready(output.ok_or(TaskEnd::Cancelled)),
+                Poll::Ready(Err(error)) => Poll::Ready(Err(end(error))),
+                Poll::Pending => Poll::Pending,
+            },
+        }
+    }
+}
+
+fn end(error: tokio::task::JoinError) -> TaskEnd {
+    match error.try_into_panic() {
+        Ok(panic) => TaskEnd::Panicked(panic_message(panic.as_ref())),
+        Err(_) => TaskEnd::Cancelled,
     }
 }
 
@@ -78,13 +106,17 @@ pub fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     }
 }
 
-/// Starts a task. `name` is for traces.
+/// Starts a task, in simulation on the node of the caller. `name` is for traces, and for the simulator to pick it.
 #[expect(clippy::disallowed_methods, reason = "this is the seam")]
 pub fn spawn<F>(name: &'static str, future: F) -> Task<F::Output>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
+    #[cfg(feature = "sim")]
+    if let Some(node) = crate::sim::current() {
+        return Task(Handle::Sim(tokio::spawn(crate::sim::SimTask::new(node, name, future))));
+    }
     let _ = name;
-    Task(tokio::spawn(future))
+    Task(Handle::Real(tokio::spawn(future)))
 }

@@ -18,6 +18,10 @@ impl Instant {
 
     /// Now, by this node's clock.
     pub fn now() -> Self {
+        #[cfg(feature = "sim")]
+        if let Some(node) = crate::sim::current() {
+            return Self(node.monotonic());
+        }
         Self(tokio::time::Instant::now().saturating_duration_since(*START))
     }
 
@@ -65,10 +69,19 @@ impl fmt::Display for Elapsed {
 
 impl std::error::Error for Elapsed {}
 
+/// How long the runtime has to wait for `d` to pass on this node's clock.
+fn in_world(d: Duration) -> Duration {
+    #[cfg(feature = "sim")]
+    if let Some(node) = crate::sim::current() {
+        return node.in_world(d);
+    }
+    d
+}
+
 /// Waits for a while. Cancel-safe.
 #[expect(clippy::disallowed_methods, reason = "this is the seam")]
 pub async fn sleep(d: Duration) {
-    tokio::time::sleep(d).await;
+    tokio::time::sleep(in_world(d)).await;
 }
 
 /// Waits until a moment. Cancel-safe.
@@ -79,7 +92,7 @@ pub async fn sleep_until(deadline: Instant) {
 /// Runs `future` for `d` at most; at the deadline the future is dropped.
 #[expect(clippy::disallowed_methods, reason = "this is the seam")]
 pub async fn timeout<F: Future>(d: Duration, future: F) -> Result<F::Output, Elapsed> {
-    tokio::time::timeout(d, future).await.map_err(|_| Elapsed)
+    tokio::time::timeout(in_world(d), future).await.map_err(|_| Elapsed)
 }
 
 /// Runs `future` until `deadline` at most; at the deadline the future is dropped.
@@ -90,5 +103,9 @@ pub async fn timeout_at<F: Future>(deadline: Instant, future: F) -> Result<F::Ou
 /// Time since the Unix epoch, by this node's wall clock, which may be wrong or jump.
 #[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is the seam")]
 pub fn wall() -> Duration {
+    #[cfg(feature = "sim")]
+    if let Some(node) = crate::sim::current() {
+        return node.wall();
+    }
     std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default()
 }

@@ -1,5 +1,7 @@
 //! The simulated disk keeps what a real one promises, and loses what a real one may lose.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests")]
+
 use rt::fs::{self, File};
 use rt::sim::{Disk, DiskProfile, Fault, every_cut, every_fault, run_blocking};
 use std::collections::BTreeSet;

@@ -9,7 +9,7 @@ mod handle;
 mod names;
 mod state;
 
-pub(crate) use handle::SimFile;
+pub use handle::SimFile;
 
 use super::dice::Dice;
 use super::trace::Trace;

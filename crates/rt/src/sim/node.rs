@@ -1,10 +1,17 @@
 //! A simulated machine, and which one the running code is on.
 
+use super::clock::Clock;
 use super::dice::Dice;
 use super::disk::Disk;
-use super::trace::Trace;
+use super::points::{Points, Strike};
+use super::task::SimTask;
+use super::trace::{Trace, fingerprint};
 use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 thread_local! {
     static CURRENT: RefCell<Option<Node>> = const { RefCell::new(None) };
@@ -19,11 +26,56 @@ struct Machine {
     id: u64,
     disk: Disk,
     trace: Trace,
+    points: Points,
     state: Mutex<NodeState>,
 }
 
 struct NodeState {
     entropy: Dice,
+    naps: Dice,
+    delays: Dice,
+    clock: Clock,
+    jitter: Jitter,
+    drop_at: Vec<(&'static str, u64)>,
+    /// In the world's time.
+    paused_until: Duration,
+    /// Killed and not yet restarted: nothing is polled.
+    dead: bool,
+    strikes: Vec<Strike>,
+    /// Unix sockets of this machine, as ports on its loopback.
+    unix: BTreeMap<PathBuf, u16>,
+    /// The world's time where turmoil does not tell it: without a network.
+    apart: Apart,
+}
+
+/// Time for nodes outside a turmoil world.
+#[derive(Default)]
+struct Apart {
+    passed: Duration,
+    /// The beginning of the present runtime.
+    base: Option<tokio::time::Instant>,
+}
+
+/// How often a ready task is made to wait.
+#[derive(Debug, Clone, Copy)]
+pub struct Jitter {
+    /// One poll in so many is preceded by a nap of 1 to 3 ms; zero for none.
+    pub one_in: u64,
+}
+
+impl Default for Jitter {
+    fn default() -> Self {
+        Self { one_in: 8 }
+    }
+}
+
+pub(super) enum BeforePoll {
+    Go,
+    Nap(Duration),
+    /// The process is dead: wait to be dropped.
+    Never,
+    /// The task is to be dropped here.
+    Drop,
 }
 
 /// The node that the running code is on; none on a real machine.
@@ -32,16 +84,29 @@ pub fn current() -> Option<Node> {
 }
 
 impl Node {
-    /// A machine with a disk of its own and a trace that nobody compares.
+    /// A machine with a trace and points that nobody looks at.
     pub fn with_disk(name: &str, id: u64, seed: u64, disk: Disk) -> Self {
-        Self::new(name, id, seed, disk, Trace::default())
+        Self::new(name, id, seed, disk, Trace::default(), Points::default())
     }
 
     /// A machine whose chance comes from `seed` and whose doings go to `trace`.
-    pub fn new(name: &str, id: u64, seed: u64, disk: Disk, trace: Trace) -> Self {
+    pub fn new(name: &str, id: u64, seed: u64, disk: Disk, trace: Trace, points: Points) -> Self {
         let mut dice = Dice::new(seed ^ id.rotate_left(17));
-        let state = NodeState { entropy: dice.split("entropy") };
-        Self(Arc::new(Machine { name: name.to_owned(), id, disk, trace, state: Mutex::new(state) }))
+        let state = NodeState {
+            entropy: dice.split("entropy"),
+            naps: dice.split("naps"),
+            delays: dice.split("delays"),
+            clock: Clock::new(),
+            jitter: Jitter::default(),
+            drop_at: Vec::new(),
+            paused_until: Duration::ZERO,
+            dead: false,
+            strikes: Vec::new(),
+            unix: BTreeMap::new(),
+            apart: Apart::default(),
+        };
+        disk.trace_to(trace.clone(), id);
+        Self(Arc::new(Machine { name: name.to_owned(), id, disk, trace, points, state: Mutex::new(state) }))
     }
 
     fn state(&self) -> MutexGuard<'_, NodeState> {
@@ -52,6 +117,11 @@ impl Node {
     pub fn enter<R>(&self, work: impl FnOnce() -> R) -> R {
         let _back = Back(CURRENT.replace(Some(self.clone())));
         work()
+    }
+
+    /// A process's main task on this machine; none if it was dropped half-way. To be awaited in the machine's runtime.
+    pub fn run<F: Future>(&self, name: &'static str, future: F) -> impl Future<Output = Option<F::Output>> {
+        SimTask::new(self.clone(), name, future)
     }
 
     /// Its name.
@@ -74,6 +144,144 @@ impl Node {
         &self.0.trace
     }
 
+    /// The points of its world.
+    pub fn points(&self) -> &Points {
+        &self.0.points
+    }
+
+    /// How often its tasks are made to wait.
+    pub fn set_jitter(&self, jitter: Jitter) {
+        self.state().jitter = jitter;
+    }
+
+    /// Drops the next task of that name just before its `poll`-th poll, counted from zero.
+    pub fn drop_task_at(&self, name: &'static str, poll: u64) {
+        self.state().drop_at.push((name, poll));
+    }
+
+    /// Lets its clocks run faster (or slower, if negative) than the world's from now on, in parts per million.
+    pub fn set_drift(&self, ppm: i32) {
+        let world = self.world_now();
+        self.state().clock.set_drift(world, ppm);
+    }
+
+    /// Lets its wall clock jump. The monotonic clock does not.
+    pub fn jump_wall(&self, by_ms: i64) {
+        self.state().clock.jump_wall(by_ms);
+    }
+
+    /// Stops the process for a while, as SIGSTOP or a suspended machine does: its clocks run on.
+    pub fn pause(&self, duration: Duration) {
+        let until = self.world_now() + duration;
+        let mut state = self.state();
+        state.paused_until = state.paused_until.max(until);
+    }
+
+    /// The process is dead until [`begin_process`](Self::begin_process): none of its tasks is polled, its handles are dead.
+    pub fn kill(&self) {
+        self.state().dead = true;
+        self.disk().process_died();
+    }
+
+    /// A new process begins on this machine. Power is on.
+    pub fn begin_process(&self) {
+        let mut state = self.state();
+        state.dead = false;
+        state.strikes.clear();
+        state.paused_until = Duration::ZERO;
+        state.unix.clear();
+        drop(state);
+        if self.disk().is_off() {
+            self.disk().power_on();
+        }
+        self.trace().event("process", &[self.id()]);
+    }
+
+    /// What points have done to this node since the last call; the world carries it out.
+    pub fn take_strikes(&self) -> Vec<Strike> {
+        std::mem::take(&mut self.state().strikes)
+    }
+
+    pub(crate) fn strike(&self, name: &'static str) {
+        self.trace().event("point", &[self.id(), fingerprint(name.as_bytes())]);
+        let strike = self.points().hit(self, name);
+        match strike {
+            Strike::Pass => return,
+            Strike::Pause(duration) => self.pause(duration),
+            Strike::Kill => self.kill(),
+            Strike::PowerCut => {
+                self.state().dead = true;
+                self.disk().power_cut();
+            }
+            Strike::World(_) => {}
+        }
+        self.trace().event("strike", &[self.id(), fingerprint(format!("{strike:?}").as_bytes())]);
+        self.state().strikes.push(strike);
+    }
+
+    pub(crate) fn reach(&self, name: &'static str) {
+        self.points().reach(name);
+    }
+
+    pub(super) fn before_poll(&self, name: &'static str, polls: u64, rested: bool) -> BeforePoll {
+        let now = self.world_now();
+        let mut state = self.state();
+        if state.dead {
+            return BeforePoll::Never;
+        }
+        if now < state.paused_until {
+            return BeforePoll::Nap(state.paused_until.saturating_sub(now));
+        }
+        if let Some(at) = state.drop_at.iter().position(|(n, p)| *n == name && *p == polls) {
+            state.drop_at.swap_remove(at);
+            return BeforePoll::Drop;
+        }
+        let one_in = state.jitter.one_in;
+        if !rested && one_in > 0 && state.naps.chance(1, one_in) {
+            return BeforePoll::Nap(Duration::from_millis(1 + state.naps.below(3)));
+        }
+        BeforePoll::Go
+    }
+
+    /// The world's time: turmoil's, or that of the runtime apart, which stands still between two runtimes.
+    pub fn world_now(&self) -> Duration {
+        if let Some(elapsed) = turmoil::sim_elapsed() {
+            return elapsed;
+        }
+        let state = self.state();
+        let running = state.apart.base.filter(|_| tokio::runtime::Handle::try_current().is_ok());
+        state.apart.passed + running.map(|b| b.elapsed()).unwrap_or_default()
+    }
+
+    /// A runtime apart begins (or ends) to carry this node's time on.
+    pub(super) fn carry_time(&self, begins: bool) {
+        let mut state = self.state();
+        let passed = state.apart.base.take().map(|base| base.elapsed()).unwrap_or_default();
+        state.apart.passed += passed;
+        state.apart.base = begins.then(tokio::time::Instant::now);
+    }
+
+    pub(crate) fn monotonic(&self) -> Duration {
+        let world = self.world_now();
+        self.state().clock.monotonic(world)
+    }
+
+    pub(crate) fn wall(&self) -> Duration {
+        let world = self.world_now();
+        self.state().clock.wall(world)
+    }
+
+    pub(crate) fn in_world(&self, local: Duration) -> Duration {
+        self.state().clock.in_world(local)
+    }
+
+    /// How long a piece of blocking work waits for its thread: often not at all.
+    pub(crate) fn thread_delay(&self) -> Duration {
+        let mut state = self.state();
+        let ms = if state.delays.chance(1, 2) { 0 } else { 1 + state.delays.below(2) };
+        Duration::from_millis(ms)
+    }
+
     /// The next bytes of its seeded entropy.
     pub(crate) fn fill(&self, bytes: &mut [u8]) {
         let mut state = self.state();
@@ -82,6 +290,18 @@ impl Node {
                 *to = from;
             }
         }
+    }
+
+    pub(crate) fn bind_unix(&self, path: &Path, port: u16) {
+        self.state().unix.insert(path.to_owned(), port);
+    }
+
+    pub(crate) fn unbind_unix(&self, path: &Path) {
+        self.state().unix.remove(path);
+    }
+
+    pub(crate) fn unix_port(&self, path: &Path) -> Option<u16> {
+        self.state().unix.get(path).copied()
     }
 }
 

@@ -299,7 +299,7 @@ impl DiskState {
                         }
                     }
                     Change::Length(len) if survives(&mut self.dice, character) => {
-                        inode.durable.resize(to_index(len), 0)
+                        inode.durable.resize(to_index(len), 0);
                     }
                     Change::Length(_) => {}
                 }
