@@ -52,6 +52,9 @@ func loop(ctx context.Context, o options, t target, choose func(*rng) int64, op 
 		}
 		sessions[w] = s
 	}
+	// A context that can end makes database/sql start a goroutine for each query and go-dqlite set two deadlines for each
+	// call: the client would cost more than the server. The caller of this program bounds it instead.
+	unbounded := context.Background()
 	var r result
 	var started int64
 	var lastError atomic.Value
@@ -75,11 +78,11 @@ func loop(ctx context.Context, o options, t target, choose func(*rng) int64, op 
 					break
 				}
 				key := choose(&random)
-				err := op(ctx, sessions[w], key)
+				err := op(unbounded, sessions[w], key)
 				for err != nil && isBusy(err) && time.Since(begin) < warm+length+5*time.Second {
 					atomic.AddInt64(&r.Busy, 1)
 					time.Sleep(time.Millisecond)
-					err = op(ctx, sessions[w], key)
+					err = op(unbounded, sessions[w], key)
 				}
 				if err != nil {
 					atomic.AddInt64(&r.Errors, 1)
