@@ -3,3 +3,4 @@
 //! Ring 3: it translates between wire formats and what the rings below do; it decides nothing itself.
 
 pub mod control;
+pub mod dqlite;

@@ -1,0 +1,5 @@
+//! Conversations with the door, over a backend without SQLite.
+
+mod conversations;
+mod doors;
+mod fake;
