@@ -47,13 +47,23 @@ int main(int argc, char **argv) {
     return fail(db, "prepare the file");
   const char *sql = reading ? "SELECT v FROM kv WHERE k = ?" : "INSERT INTO kv(k, v) VALUES(?, ?)";
   if (sqlite3_prepare_v2(db, sql, -1, &statement, NULL) != SQLITE_OK) return fail(db, sql);
+  sqlite3_int64 rows = 0;
+  if (reading) {
+    sqlite3_stmt *last = NULL;
+    if (sqlite3_prepare_v2(db, "SELECT max(k) FROM kv", -1, &last, NULL) != SQLITE_OK || sqlite3_step(last) != SQLITE_ROW)
+      return fail(db, "count the rows");
+    rows = sqlite3_column_int64(last, 0);
+    sqlite3_finalize(last);
+    if (rows == 0) return fail(db, "the table is empty");
+    if (rows > 1000) rows = 1000;
+  }
   char value[100];
   memset(value, 'x', sizeof value);
   uint64_t random = 1;
   double begin = now(), at = begin;
   while (at - begin < seconds) {
     random = random * 6364136223846793005u + 1442695040888963407u;
-    sqlite3_bind_int64(statement, 1, reading ? (sqlite3_int64)(random >> 33) % 1000 + 1 : (sqlite3_int64)n + 1);
+    sqlite3_bind_int64(statement, 1, reading ? (sqlite3_int64)(random >> 33) % rows + 1 : (sqlite3_int64)n + 1);
     if (!reading) sqlite3_bind_text(statement, 2, value, sizeof value, SQLITE_STATIC);
     if (sqlite3_step(statement) != (reading ? SQLITE_ROW : SQLITE_DONE)) return fail(db, sql);
     sqlite3_reset(statement);
