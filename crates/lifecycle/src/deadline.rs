@@ -8,7 +8,22 @@ use tokio::sync::watch;
 #[derive(Debug, Clone)]
 pub struct Deadline {
     own: Instant,
-    outer: Option<watch::Receiver<Instant>>,
+    outer: Option<Outer>,
+}
+
+/// A part of somebody's time that may become shorter.
+#[derive(Debug, Clone)]
+struct Outer {
+    end: watch::Receiver<Instant>,
+    /// When this part began, and in how many parts the time from then on is divided.
+    begin: Instant,
+    parts: u32,
+}
+
+impl Outer {
+    fn at(&self) -> Instant {
+        self.begin + self.end.borrow().saturating_duration_since(self.begin) / self.parts
+    }
 }
 
 impl Deadline {
@@ -17,10 +32,12 @@ impl Deadline {
         Self { own: Instant::now() + duration, outer: None }
     }
 
-    /// One that passes at the moment the channel holds.
-    pub(crate) fn shared(outer: watch::Receiver<Instant>) -> Self {
-        let own = *outer.borrow();
-        Self { own, outer: Some(outer) }
+    /// The first of `parts` equal parts of the time from now to the moment the channel holds. One who takes longer than
+    /// its part must not leave the others none.
+    pub(crate) fn part_of(end: watch::Receiver<Instant>, parts: usize) -> Self {
+        let own = *end.borrow();
+        let parts = u32::try_from(parts).unwrap_or(u32::MAX).max(1);
+        Self { own, outer: Some(Outer { end, begin: Instant::now(), parts }) }
     }
 
     /// The same, but not later than `duration` from now.
@@ -32,7 +49,7 @@ impl Deadline {
     /// The moment as things stand now.
     pub fn at(&self) -> Instant {
         match &self.outer {
-            Some(outer) => self.own.min(*outer.borrow()),
+            Some(outer) => self.own.min(outer.at()),
             None => self.own,
         }
     }
@@ -51,12 +68,12 @@ impl Deadline {
     pub async fn passed(&self) {
         let mut outer = self.outer.clone();
         while !self.has_passed() {
-            let Some(receiver) = &mut outer else {
+            let Some(Outer { end, .. }) = &mut outer else {
                 rt::time::sleep_until(self.own).await;
                 continue;
             };
             let moved = async {
-                if receiver.changed().await.is_err() {
+                if end.changed().await.is_err() {
                     std::future::pending::<()>().await;
                 }
             };
@@ -76,8 +93,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_waiter_notices_that_the_deadline_moved_nearer() {
         let begin = Instant::now();
-        let (sender, receiver) = watch::channel(begin + Duration::from_secs(60));
-        let deadline = Deadline::shared(receiver).within(Duration::from_secs(30));
+        let (sender, receiver) = watch::channel(begin + Duration::from_mins(1));
+        let deadline = Deadline::part_of(receiver, 1).within(Duration::from_secs(30));
         let wait = deadline.passed();
         let shorten = async {
             rt::time::sleep(Duration::from_secs(1)).await;
@@ -88,9 +105,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_part_shrinks_with_the_whole() {
+        let begin = Instant::now();
+        let (sender, receiver) = watch::channel(begin + Duration::from_secs(30));
+        let part = Deadline::part_of(receiver, 3);
+        assert_eq!(part.remaining().as_secs(), 10);
+        sender.send_replace(begin + Duration::from_secs(3));
+        assert_eq!(part.remaining().as_secs(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_phase_never_outlives_the_whole() {
         let (_sender, receiver) = watch::channel(Instant::now() + Duration::from_secs(3));
-        let phase = Deadline::shared(receiver).within(Duration::from_secs(10));
+        let phase = Deadline::part_of(receiver, 1).within(Duration::from_secs(10));
         assert!(phase.remaining() <= Duration::from_secs(3));
     }
 }

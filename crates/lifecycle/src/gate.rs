@@ -224,6 +224,18 @@ impl<T> std::fmt::Debug for Owner<T> {
     }
 }
 
+impl<T: std::fmt::Debug> std::fmt::Debug for Guard<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.value.fmt(f)
+    }
+}
+
+impl<T> std::fmt::Debug for Closing<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Closing({})", self.shared.name)
+    }
+}
+
 impl<T> std::fmt::Debug for Late<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         std::fmt::Display::fmt(self, f)

@@ -275,7 +275,7 @@ impl Supervisor {
     }
 
     fn drain(&mut self, index: usize) -> bool {
-        let drains_end = Deadline::shared(self.drains_end.subscribe());
+        let drains_end = Deadline::part_of(self.drains_end.subscribe(), 1);
         let Some(entry) = self.units.get_mut(index) else { return false };
         // A unit that failed has nothing to drain: its work is lost already.
         let healthy = entry.failed.is_none();
@@ -284,11 +284,13 @@ impl Supervisor {
     }
 
     fn end(&mut self, index: usize, drain: Option<Deadline>) -> bool {
-        let stop = Deadline::shared(self.stops_end.subscribe());
+        // The time is shared with those that stop after it: one that hangs must not leave the others none.
+        let still_up = self.units.iter().filter(|u| !u.lane.is_down()).count();
+        let stops_end = self.stops_end.subscribe();
         let Some(entry) = self.units.get_mut(index) else { return false };
         let (Some(mut unit), Some(context)) = (entry.unit.take(), entry.context.clone()) else { return false };
         unit.withdraw();
-        let by = EndBy { drain, stop_max: entry.options.stop_max, stop };
+        let by = EndBy { drain, stop_max: entry.options.stop_max, stops_end, still_up };
         self.work.spawn("stop unit", ops::end(index, unit, context, by, self.out.clone()));
         true
     }

@@ -180,7 +180,7 @@ fn a_point_strikes_where_its_name_is() {
                 rt::sim_point!("middle");
                 rt::sometimes!("went round");
                 // A pause holds the process back at its next poll, whatever it waits for.
-                let _ = spawn("other", async {}).await;
+                spawn("other", async {}).await.unwrap();
                 let passed = node.world_now().saturating_sub(begin);
                 assert_eq!(round == 1, passed >= seconds(5), "{passed:?}");
             }

@@ -10,7 +10,7 @@ use rt::time::Instant;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// A unit on its way through a task.
 pub(crate) type UnitBox = Box<dyn Erased>;
@@ -68,7 +68,9 @@ pub(crate) struct EndBy {
     /// None: the unit never came up, or failed; there is nothing to drain.
     pub(crate) drain: Option<Deadline>,
     pub(crate) stop_max: Duration,
-    pub(crate) stop: Deadline,
+    /// The end of all stops, and how many units share the time until then.
+    pub(crate) stops_end: watch::Receiver<Instant>,
+    pub(crate) still_up: usize,
 }
 
 /// Drains, stops, and joins the unit's tasks.
@@ -81,7 +83,7 @@ pub(crate) async fn end(index: usize, mut unit: UnitBox, context: Context, by: E
         let outcome = phase(&context, "drain", deadline, drain).await;
         drop(out.send(Report::Drained { index, outcome }).await);
     }
-    let deadline = by.stop.within(by.stop_max);
+    let deadline = Deadline::part_of(by.stops_end, by.still_up).within(by.stop_max);
     let outcome = phase(&context, "stop", &deadline, unit.stop(&deadline)).await;
     let tasks = context.scope.stop_by(&deadline).await;
     drop(out.send(Report::Stopped { index, unit, outcome, tasks }).await);
