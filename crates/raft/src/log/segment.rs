@@ -1,0 +1,67 @@
+//! Reading a whole segment: its records in their chain, and how it ends.
+
+use super::record::{ALIGN, Found, PREFIX, Record, aligned, decode, plausible};
+
+/// The bytes that the search behind the end may checksum, as a multiple of the segment: what a damaged or hostile segment
+/// can cost is bounded.
+const SEARCH_FACTOR: usize = 4;
+
+/// A segment as far as it can be trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decoded {
+    /// The records, the first of them a [`Record::Segment`]; none if even that is not there.
+    pub records: Vec<Found>,
+    /// Where the last of them ends, padding included.
+    pub end: usize,
+    /// What is behind the end.
+    pub tail: Tail,
+}
+
+/// What is behind the last good record of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tail {
+    /// Nothing that was ever acknowledged: zeros, an earlier life of the file, or a write that the power cut tore.
+    Free,
+    /// A record that was written when what should be here was durable already. Not a torn write: damage.
+    Damaged {
+        /// Where that later record starts.
+        witness: usize,
+    },
+}
+
+/// Reads the segment with that number. Total: any bytes give an answer, in time linear in their length.
+pub fn decode_segment(number: u64, bytes: &[u8]) -> Decoded {
+    let mut records = Vec::new();
+    let mut end = 0;
+    let mut previous_crc = 0;
+    while let Some(found) = bytes.get(end..).and_then(|rest| decode(number, rest, end)) {
+        let is_first = end == 0;
+        let is_header = matches!(found.record, Record::Segment(_));
+        if found.previous_crc != previous_crc || is_first != is_header {
+            break;
+        }
+        end = aligned(found.offset + found.len);
+        previous_crc = found.crc;
+        records.push(found);
+    }
+    let tail = witness(number, bytes, end).map_or(Tail::Free, |witness| Tail::Damaged { witness });
+    Decoded { records, end, tail }
+}
+
+/// Looks behind `end` for a record that proves that what is at `end` had been durable.
+fn witness(number: u64, bytes: &[u8], end: usize) -> Option<usize> {
+    let mut budget = bytes.len().saturating_mul(SEARCH_FACTOR);
+    let mut offset = end.checked_add(PREFIX)?;
+    while offset + PREFIX <= bytes.len() {
+        if let Some(len) = plausible(bytes, offset, end) {
+            // Only payloads made to look like records use the budget up; their author may hide damage from the search, but
+            // not keep the node from starting.
+            budget = budget.checked_sub(len)?;
+            if decode(number, bytes.get(offset..)?, offset).is_some() {
+                return Some(offset);
+            }
+        }
+        offset += ALIGN;
+    }
+    None
+}
