@@ -12,6 +12,7 @@ mod engine;
 mod error;
 mod group;
 mod host;
+pub mod log;
 mod machine;
 mod types;
 

@@ -32,7 +32,7 @@ use crate::{HostConfig, LogLimits, LogPos, OpenError};
 use base::{GroupId, LogIndex};
 use lifecycle::Cancelled;
 use rt::fs::{self, File};
-use shared::{Read, Shared};
+use shared::{Dead, Read, Shared};
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -154,8 +154,8 @@ impl Log {
             (writer.dir.clone(), writer.segment_bytes, writer.anchor.0)
         };
         let mut is_removed = false;
-        for (number, capacity) in shared.take_dead(current) {
-            let made = if shared.wants_prepared() && capacity == segment_bytes {
+        for Dead { number, capacity, is_suspect } in shared.take_dead(current) {
+            let made = if shared.wants_prepared() && capacity == segment_bytes && !is_suspect {
                 files::recycle(&dir, number, shared.next_number(), capacity).map(|p| shared.put_prepared(p))
             } else {
                 is_removed = true;

@@ -292,14 +292,15 @@ pub(super) fn decode(number: u64, bytes: &[u8], offset: usize) -> Option<Found> 
     body.is_empty().then_some(Found { offset, len, batch, crc, previous_crc, group, record })
 }
 
-/// Whether a record could start at `offset` and belong to a write that started after `after`: cheap, before the checksum.
-pub(super) fn plausible(segment: &[u8], offset: usize, after: usize) -> Option<usize> {
-    let mut prefix = Reader::new(segment.get(offset..)?);
+/// The length of the record that could be at the front of `bytes`, which are what a segment holds from `offset` on: cheap,
+/// before the checksum.
+pub(super) fn plausible(bytes: &[u8], offset: usize) -> Option<usize> {
+    let mut prefix = Reader::new(bytes);
     prefix.u32().ok()?;
     let len = usize::try_from(prefix.u32().ok()?).ok()?;
     prefix.u32().ok()?;
     let batch = usize::try_from(prefix.u32().ok()?).ok()?;
-    (len >= PREFIX && len <= segment.len() - offset && batch > after && batch <= offset).then_some(len)
+    ((PREFIX..=bytes.len()).contains(&len) && batch <= offset).then_some(len)
 }
 
 fn take_body(number: u64, kind: u8, from: &mut Reader<'_>) -> Option<Record> {

@@ -3,7 +3,7 @@
 use super::files;
 use super::memory::{GroupLog, Slot};
 use super::record::{Found, Head, Record, aligned, size_of};
-use super::segment::{Decoded, Tail, decode_segment};
+use super::segment::{Decoded, Tail, decode_segment, remains};
 use super::writer::{Current, advance};
 use crate::{OnCorruption, OpenError};
 use base::GroupId;
@@ -140,12 +140,18 @@ fn read_chain(dir: &Path, numbers: &[u64]) -> io::Result<Chain> {
 fn apply(chain: &[Link], into: &mut Replayed) -> Option<Damage> {
     for (i, link) in chain.iter().enumerate() {
         for found in link.decoded.records.iter().take_while(|f| f.offset < link.end) {
-            if let Record::Segment(segment) = &found.record {
-                if i == 0 {
+            let fits = match &found.record {
+                Record::Segment(segment) if i == 0 => {
                     into.groups = segment.heads.iter().map(|(g, head)| (*g, GroupLog::from_head(*head))).collect();
-                    into.heads = segment.heads.iter().copied().collect();
+                    true
                 }
-            } else if !apply_record(link.number, found, into) {
+                Record::Segment(segment) => reconcile(&mut into.groups, &segment.heads),
+                _ => apply_record(link.number, found, into),
+            };
+            if let Record::Segment(segment) = &found.record {
+                into.heads = segment.heads.iter().copied().collect();
+            }
+            if !fits {
                 let what = "an entry does not follow the one before it";
                 return Some(Damage { segment: link.number, offset: found.offset, what });
             }
@@ -154,6 +160,29 @@ fn apply(chain: &[Link], into: &mut Replayed) -> Option<Damage> {
     let first = chain.first()?;
     let is_missing = into.groups.values().any(GroupLog::has_missing);
     is_missing.then_some(Damage { segment: first.number, offset: 0, what: "a segment before it is missing" })
+}
+
+/// A segment's first record has the last word on what came before it: after a repair that is less than what the records say.
+fn reconcile(groups: &mut BTreeMap<GroupId, GroupLog>, heads: &[(GroupId, Head)]) -> bool {
+    let known: BTreeMap<GroupId, Head> = heads.iter().copied().collect();
+    groups.retain(|group, _| known.contains_key(group));
+    for (group, head) in known {
+        let log = groups.entry(group).or_insert_with(|| GroupLog::from_head(head));
+        if head.last.is_none() {
+            drop(log.clear());
+        }
+        if let Some(upto) = head.purged {
+            drop(log.purge(upto));
+        }
+        if head.last < log.head.last {
+            drop(log.truncate(head.last.map(|p| p.index)));
+        }
+        if head.last > log.head.last && !log.has_missing() {
+            return false;
+        }
+        log.head = head;
+    }
+    true
 }
 
 fn apply_record(segment: u64, found: &Found, into: &mut Replayed) -> bool {
@@ -192,10 +221,11 @@ fn repair(
     tracing::warn!(segment = damage.segment, offset = damage.offset, what = damage.what, "repairing the Raft log");
     let mut touched: BTreeSet<GroupId> = BTreeSet::new();
     for link in chain.iter().chain(beyond) {
-        touched.extend(link.decoded.records.iter().map(|f| f.group).filter(|g| g.0 != 0));
-        for found in &link.decoded.records {
-            if let Record::Segment(segment) = &found.record {
-                touched.extend(segment.heads.iter().map(|(group, _)| *group));
+        let behind = remains(link.number, &link.bytes, link.decoded.end);
+        for found in link.decoded.records.iter().cloned().chain(behind) {
+            match &found.record {
+                Record::Segment(segment) => touched.extend(segment.heads.iter().map(|(group, _)| *group)),
+                _ => drop(touched.insert(found.group)),
             }
         }
     }

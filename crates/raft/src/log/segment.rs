@@ -50,18 +50,25 @@ pub fn decode_segment(number: u64, bytes: &[u8]) -> Decoded {
 
 /// Looks behind `end` for a record that proves that what is at `end` had been durable.
 fn witness(number: u64, bytes: &[u8], end: usize) -> Option<usize> {
+    search(number, bytes, end, |found| found.batch > end).next().map(|found| found.offset)
+}
+
+/// Whole records behind `end`, wherever they are. They cannot be trusted to be the log, but they tell who was in it.
+pub(super) fn remains(number: u64, bytes: &[u8], end: usize) -> impl Iterator<Item = Found> {
+    search(number, bytes, end, |_| true)
+}
+
+fn search(number: u64, bytes: &[u8], end: usize, wanted: impl Fn(&Found) -> bool) -> impl Iterator<Item = Found> {
     let mut budget = bytes.len().saturating_mul(SEARCH_FACTOR);
-    let mut offset = end.checked_add(PREFIX)?;
-    while offset + PREFIX <= bytes.len() {
-        if let Some(len) = plausible(bytes, offset, end) {
-            // Only payloads made to look like records use the budget up; their author may hide damage from the search, but
-            // not keep the node from starting.
+    let offsets = (end.next_multiple_of(ALIGN)..).step_by(ALIGN).take_while(move |o| o + PREFIX <= bytes.len());
+    offsets
+        .filter_map(move |offset| {
+            let rest = bytes.get(offset..)?;
+            let len = plausible(rest, offset)?;
+            // Only payloads made to look like records use the budget up; their author may hide damage from the search,
+            // but not keep the node from starting.
             budget = budget.checked_sub(len)?;
-            if decode(number, bytes.get(offset..)?, offset).is_some() {
-                return Some(offset);
-            }
-        }
-        offset += ALIGN;
-    }
-    None
+            decode(number, rest, offset)
+        })
+        .filter(move |found| wanted(found))
 }

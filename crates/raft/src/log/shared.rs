@@ -42,6 +42,8 @@ struct SegmentInfo {
     capacity: usize,
     /// Entries in it that are needed.
     live: u64,
+    /// A write or sync of it failed: nobody knows what the disk will make of it, and it is not used again.
+    is_suspect: bool,
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +58,14 @@ struct State {
     /// Entries in memory that could be read from disk as well, oldest first.
     cached: VecDeque<(GroupId, LogPos, u64)>,
     cached_bytes: u64,
+}
+
+/// A segment that nobody needs.
+#[derive(Debug)]
+pub(super) struct Dead {
+    pub(super) number: u64,
+    pub(super) capacity: usize,
+    pub(super) is_suspect: bool,
 }
 
 /// How full the log is.
@@ -303,7 +313,7 @@ impl Shared {
 
     pub(super) fn opened(&self, number: u64, file: Arc<File>, capacity: usize) {
         let mut state = self.state();
-        state.segments.insert(number, SegmentInfo { file, capacity, live: 0 });
+        state.segments.insert(number, SegmentInfo { file, capacity, live: 0, is_suspect: false });
         self.publish(&state);
     }
 
@@ -358,9 +368,12 @@ impl Shared {
     }
 
     /// A write failed: those who wait are told, and what they wait for stays queued.
-    pub(super) fn broke(&self, error: &io::Error, unsynced: &mut VecDeque<Queued>) {
+    pub(super) fn broke(&self, segment: u64, error: &io::Error, unsynced: &mut VecDeque<Queued>) {
         let why: Arc<str> = error.to_string().into();
         let mut state = self.state();
+        if let Some(info) = state.segments.get_mut(&segment) {
+            info.is_suspect = true;
+        }
         let waiting: Vec<Done> =
             unsynced.iter_mut().chain(state.queue.iter_mut()).filter_map(|q| q.done.take()).collect();
         drop(state);
@@ -371,7 +384,7 @@ impl Shared {
     }
 
     /// Takes the oldest segments that nobody needs out of the books. `current` and what comes after stay.
-    pub(super) fn take_dead(&self, current: u64) -> Vec<(u64, usize)> {
+    pub(super) fn take_dead(&self, current: u64) -> Vec<Dead> {
         let mut state = self.state();
         let mut dead = Vec::new();
         while let Some(entry) = state.segments.first_entry() {
@@ -379,7 +392,7 @@ impl Shared {
                 break;
             }
             let (number, info) = entry.remove_entry();
-            dead.push((number, info.capacity));
+            dead.push(Dead { number, capacity: info.capacity, is_suspect: info.is_suspect });
         }
         if !dead.is_empty() {
             self.publish(&state);

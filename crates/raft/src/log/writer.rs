@@ -66,7 +66,7 @@ impl Writer {
                 Ok(count) => self.synced(shared, count),
                 Err(error) => {
                     self.is_broken = true;
-                    shared.broke(&error, &mut self.unsynced);
+                    shared.broke(self.current.number, &error, &mut self.unsynced);
                     return Err(error);
                 }
             }
