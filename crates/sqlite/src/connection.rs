@@ -1,246 +1,396 @@
 //! A SQLite connection on a page store.
 
+mod statements;
+mod value;
+
+pub use value::{Access, Column, ConnectionOptions, Prepared, StatementId, Step, Value, ValueRef};
+
 use crate::error::SqlError;
-use crate::page_store::PageStore;
+use crate::ffi::{Database, Failure, Hooks, OpenAs, STEPS_BETWEEN};
+use crate::limits::Limits;
+use crate::page_store::{Attachment, PageStore};
+use crate::vfs;
 use base::Version;
+use libsqlite3_sys as sys;
 use rt::time::Instant;
+use statements::{Entry, Statements};
+use std::ffi::c_int;
+use std::sync::Arc;
 
-/// What a connection may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// Read and, while granted, write. Statements that do not fit a replicated database are refused.
-    ReadWrite,
-    /// Read.
-    ReadOnly,
-    /// Everything SQLite can; for statements of the product itself.
-    Internal,
-}
-
-/// How to open a connection.
+/// Stops the statement that a connection is running. May be used from any thread, also after the connection was closed.
 #[derive(Debug, Clone)]
-pub struct ConnectionOptions {
-    /// What it may do.
-    pub access: Access,
-    /// SQLite's own page cache, in KiB.
-    pub cache_kib: u32,
-    /// How many prepared statements [`Connection::prepare_cached`] keeps.
-    pub statements_cached_max: usize,
-}
-
-impl Default for ConnectionOptions {
-    fn default() -> Self {
-        Self { access: Access::ReadWrite, cache_kib: 512, statements_cached_max: 64 }
-    }
-}
-
-/// A prepared statement of one connection. Numbers are not used again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StatementId(pub u32);
-
-/// What preparing gave.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Prepared {
-    /// The statement; `None` if the text holds only white space and comments.
-    pub statement: Option<StatementId>,
-    /// How many parameters it has.
-    pub params: usize,
-    /// How many bytes of the text it took; the next statement starts there.
-    pub tail: usize,
-}
-
-/// What a step gave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    /// A row is there.
-    Row,
-    /// The statement is done, and reset.
-    Done,
-}
-
-/// A value of SQLite. Text is bytes: SQLite does not promise UTF-8.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Value {
-    /// NULL.
-    Null,
-    /// INTEGER.
-    Integer(i64),
-    /// REAL.
-    Real(f64),
-    /// TEXT.
-    Text(Vec<u8>),
-    /// BLOB.
-    Blob(Vec<u8>),
-}
-
-/// A borrowed [`Value`].
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum ValueRef<'a> {
-    /// NULL.
-    Null,
-    /// INTEGER.
-    Integer(i64),
-    /// REAL.
-    Real(f64),
-    /// TEXT.
-    Text(&'a [u8]),
-    /// BLOB.
-    Blob(&'a [u8]),
-}
-
-/// A column of a result.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Column {
-    /// Its name.
-    pub name: String,
-    /// The declared type of the table's column, if it is one.
-    pub decltype: Option<String>,
-}
-
-/// Stops the statement that a connection is running. May be used from any thread, also after the connection is closed.
-#[derive(Debug, Clone)]
-pub struct InterruptHandle(());
+pub struct InterruptHandle(Arc<Limits>);
 
 impl InterruptHandle {
-    /// Stops the statement that is running now; nothing happens if none is.
+    /// Stops the statement that is in the middle of its run, at its next step or within a thousand virtual machine steps.
+    /// Nothing happens if none is, also not to the next one.
     pub fn interrupt(&self) {
-        todo!()
+        self.0.interrupt();
     }
 }
 
-/// A SQLite connection. Send, not Sync. Blocks the thread it runs on.
+/// A SQLite connection. Send, not Sync. Every call may block its thread on disk and take as long as the statement takes.
+///
+/// Statements belong to the connection and are named by number. A transaction reads one version: the committed one, or the
+/// head while the connection is granted to write. A commit makes a new head and does not wait for replication:
+/// [`take_commit`](Self::take_commit) names what the answer must wait for, and [`seen`](Self::seen) what a read depended on.
 #[derive(Debug)]
-pub struct Connection(());
+pub struct Connection {
+    // Before the database: SQLite wants statements finalized first.
+    statements: Statements,
+    database: Database,
+    hooks: Arc<Hooks>,
+    limits: Arc<Limits>,
+    attachment: Arc<Attachment>,
+    running: usize,
+}
 
 impl Connection {
     /// Opens a connection.
-    pub fn open(_store: &PageStore, _options: ConnectionOptions) -> Result<Self, SqlError> {
-        todo!()
+    pub fn open(store: &PageStore, options: ConnectionOptions) -> Result<Self, SqlError> {
+        let attachment = store.shared.attach();
+        let limits = Arc::new(Limits::default());
+        let hooks = Arc::new(Hooks::new(options.access, Arc::clone(&limits), Arc::clone(&attachment)));
+        let open_as = if options.access == Access::ReadOnly { OpenAs::ReadOnly } else { OpenAs::ReadWrite };
+        let database = Database::init().and_then(|()| {
+            let name = vfs::expect_open(&store.shared, &attachment);
+            let opened = Database::open(&name, open_as);
+            vfs::forget(&name);
+            opened
+        });
+        let database = database.map_err(|failure| own_error(&attachment, failure))?;
+        let statements = Statements::new(options.statements_cached_max);
+        let mut connection = Self { statements, database, hooks, limits, attachment, running: 0 };
+        connection.execute(&format!(
+            "PRAGMA journal_mode=MEMORY; PRAGMA synchronous=OFF; PRAGMA temp_store=MEMORY; PRAGMA foreign_keys=ON; \
+             PRAGMA cache_size=-{}",
+            options.cache_kib
+        ))?;
+        if options.access != Access::Internal {
+            let defensive = connection.database.set_defensive();
+            defensive.map_err(|failure| own_error(&connection.attachment, failure))?;
+        }
+        connection.database.hook(Arc::clone(&connection.hooks));
+        Ok(connection)
     }
+
+    // ---- statements ----
+
     /// Prepares the first statement of `sql`.
-    pub fn prepare(&mut self, _sql: &str) -> Result<Prepared, SqlError> {
-        todo!()
+    pub fn prepare(&mut self, sql: &str) -> Result<Prepared, SqlError> {
+        self.prepare_as(sql, None)
     }
-    /// Like `prepare`, but takes a statement of the same text from the cache if there is one. Give it back with `release`.
-    pub fn prepare_cached(&mut self, _sql: &str) -> Result<Prepared, SqlError> {
-        todo!()
+
+    /// Like [`prepare`](Self::prepare), but takes a statement of the same text that was released, if there is one. Give it
+    /// back with [`release`](Self::release).
+    pub fn prepare_cached(&mut self, sql: &str) -> Result<Prepared, SqlError> {
+        self.attachment.check()?;
+        if let Some(id) = self.statements.reuse(sql) {
+            let entry = self.statements.get(id)?;
+            return Ok(Prepared { statement: Some(id), params: entry.statement.params(), tail: entry.tail });
+        }
+        self.prepare_as(sql, Some(sql.into()))
     }
-    /// Gives a statement back: reset, unbound, and kept in the cache if it came from there; else finalized.
-    pub fn release(&mut self, _id: StatementId) {
-        todo!()
+
+    fn prepare_as(&mut self, sql: &str, text: Option<Box<str>>) -> Result<Prepared, SqlError> {
+        self.attachment.check()?;
+        self.forget_faults();
+        let (statement, tail) = match self.database.prepare(sql) {
+            Ok(prepared) => prepared,
+            Err(failure) => return Err(self.error(failure)),
+        };
+        let params = statement.as_ref().map_or(0, crate::ffi::Statement::params);
+        let statement = statement.map(|statement| self.statements.add(statement, tail, text));
+        Ok(Prepared { statement, params, tail })
     }
-    /// Forgets a statement.
-    pub fn finalize(&mut self, _id: StatementId) {
-        todo!()
+
+    /// Gives a statement back: it is reset and unbound, and kept for its next use if it came from
+    /// [`prepare_cached`](Self::prepare_cached). An unknown number is fine.
+    pub fn release(&mut self, id: StatementId) {
+        let Some(mut entry) = self.take(id) else { return };
+        if let Some(text) = entry.text.take() {
+            entry.statement.clear_bindings();
+            self.statements.keep(text, entry.statement, entry.tail);
+        }
     }
-    /// Binds one parameter, counted from 1.
-    pub fn bind(&mut self, _id: StatementId, _index: usize, _value: ValueRef<'_>) -> Result<(), SqlError> {
-        todo!()
+
+    /// Forgets a statement. An unknown number is fine.
+    pub fn finalize(&mut self, id: StatementId) {
+        drop(self.take(id));
     }
-    /// Binds all parameters; their number must be right.
-    pub fn bind_all(&mut self, _id: StatementId, _values: &[ValueRef<'_>]) -> Result<(), SqlError> {
-        todo!()
+
+    fn take(&mut self, id: StatementId) -> Option<Entry> {
+        self.end_run(id);
+        self.statements.remove(id)
     }
+
+    /// Binds one parameter, counted from 1. The value is copied.
+    pub fn bind(&mut self, id: StatementId, index: usize, value: ValueRef<'_>) -> Result<(), SqlError> {
+        let code = self.statements.get_mut(id)?.statement.bind(index, value);
+        if code == sys::SQLITE_OK { Ok(()) } else { Err(self.error_of(code)) }
+    }
+
+    /// Binds all parameters. Their number must be that of the statement.
+    pub fn bind_all(&mut self, id: StatementId, values: &[ValueRef<'_>]) -> Result<(), SqlError> {
+        let wanted = self.statements.get(id)?.statement.params();
+        if wanted != values.len() {
+            return Err(SqlError::ParameterCount { wanted, given: values.len() });
+        }
+        (1..).zip(values).try_for_each(|(index, value)| self.bind(id, index, *value))
+    }
+
     /// Sets all parameters to NULL.
-    pub fn clear_bindings(&mut self, _id: StatementId) -> Result<(), SqlError> {
-        todo!()
+    pub fn clear_bindings(&mut self, id: StatementId) -> Result<(), SqlError> {
+        self.statements.get_mut(id)?.statement.clear_bindings();
+        Ok(())
     }
-    /// Runs to the next row or the end. After `Done` or an error the statement is reset.
-    pub fn step(&mut self, _id: StatementId) -> Result<Step, SqlError> {
-        todo!()
+
+    /// Runs to the next row or the end. After `Done` or an error the statement is reset and may run again.
+    pub fn step(&mut self, id: StatementId) -> Result<Step, SqlError> {
+        let entry = self.statements.get_mut(id)?;
+        let new_run = !std::mem::replace(&mut entry.running, true);
+        self.running += usize::from(new_run);
+        let stop = if new_run { !self.limits.begin() } else { self.limits.advance(0) };
+        let outcome = match self.attachment.check() {
+            Err(error) => Err(error),
+            Ok(()) if stop => Err(self.limits.error()),
+            Ok(()) => self.step_now(id),
+        };
+        if !matches!(outcome, Ok(Step::Row)) {
+            self.end_run(id);
+        }
+        outcome
     }
-    /// Ends a run before its end.
-    pub fn reset(&mut self, _id: StatementId) -> Result<(), SqlError> {
-        todo!()
+
+    fn step_now(&mut self, id: StatementId) -> Result<Step, SqlError> {
+        self.forget_faults();
+        match self.statements.get_mut(id)?.statement.step() {
+            sys::SQLITE_ROW => Ok(Step::Row),
+            sys::SQLITE_DONE => Ok(Step::Done),
+            failed => Err(self.error_of(failed)),
+        }
     }
-    /// The columns of the result.
-    pub fn columns(&self, _id: StatementId) -> Result<Vec<Column>, SqlError> {
-        todo!()
+
+    fn end_run(&mut self, id: StatementId) {
+        let Ok(entry) = self.statements.get_mut(id) else { return };
+        entry.statement.reset();
+        if std::mem::take(&mut entry.running) {
+            self.running -= 1;
+            if self.running == 0 {
+                self.limits.end();
+            }
+        }
     }
+
+    /// Ends a run before its end. A statement that was writing outside of BEGIN is undone or done as SQLite sees fit: what
+    /// it has changed so far is committed.
+    pub fn reset(&mut self, id: StatementId) -> Result<(), SqlError> {
+        self.statements.get(id)?;
+        self.end_run(id);
+        Ok(())
+    }
+
+    /// The columns of the result. They may change at the first step, when the schema has.
+    pub fn columns(&self, id: StatementId) -> Result<Vec<Column>, SqlError> {
+        let statement = &self.statements.get(id)?.statement;
+        Ok((0..statement.column_count()).map(|at| statement.column(at)).collect())
+    }
+
     /// How many columns the result has; 0 for a statement that gives none.
-    pub fn column_count(&self, _id: StatementId) -> Result<usize, SqlError> {
-        todo!()
+    pub fn column_count(&self, id: StatementId) -> Result<usize, SqlError> {
+        Ok(self.statements.get(id)?.statement.column_count())
     }
-    /// A value of the current row, columns counted from 0.
-    pub fn value(&self, _id: StatementId, _column: usize) -> Result<ValueRef<'_>, SqlError> {
-        todo!()
+
+    /// A value of the current row, columns counted from 0. NULL if there is no such column or no row.
+    pub fn value(&self, id: StatementId, column: usize) -> Result<ValueRef<'_>, SqlError> {
+        Ok(self.statements.get(id)?.statement.value(column))
     }
-    /// Runs all statements of a text, without parameters and dropping rows.
-    pub fn execute(&mut self, _sql: &str) -> Result<(), SqlError> {
-        todo!()
+
+    /// Runs all statements of a text, without parameters and dropping rows. Stops at the first that fails.
+    pub fn execute(&mut self, sql: &str) -> Result<(), SqlError> {
+        let mut rest = sql;
+        while !rest.is_empty() {
+            let prepared = self.prepare(rest)?;
+            if let Some(id) = prepared.statement {
+                let outcome = self.run_out(id);
+                self.finalize(id);
+                outcome?;
+            }
+            rest = rest.get(prepared.tail.max(1)..).unwrap_or_default();
+        }
+        Ok(())
     }
-    /// All rows of one statement.
-    pub fn query(&mut self, _sql: &str, _values: &[ValueRef<'_>]) -> Result<Vec<Vec<Value>>, SqlError> {
-        todo!()
+
+    fn run_out(&mut self, id: StatementId) -> Result<(), SqlError> {
+        while self.step(id)? == Step::Row {}
+        Ok(())
     }
-    /// Whether the statement writes nothing to the database file.
-    pub fn readonly(&self, _id: StatementId) -> Result<bool, SqlError> {
-        todo!()
+
+    /// All rows of the first statement of a text.
+    pub fn query(&mut self, sql: &str, values: &[ValueRef<'_>]) -> Result<Vec<Vec<Value>>, SqlError> {
+        let Some(id) = self.prepare_cached(sql)?.statement else { return Ok(Vec::new()) };
+        let rows = self.bind_all(id, values).and_then(|()| self.rows(id));
+        self.release(id);
+        rows
     }
-    /// Whether it is an EXPLAIN.
-    pub fn is_explain(&self, _id: StatementId) -> Result<bool, SqlError> {
-        todo!()
+
+    fn rows(&mut self, id: StatementId) -> Result<Vec<Vec<Value>>, SqlError> {
+        let mut rows = Vec::new();
+        while self.step(id)? == Step::Row {
+            let statement = &self.statements.get(id)?.statement;
+            rows.push((0..statement.data_count()).map(|at| statement.value(at).to_owned()).collect());
+        }
+        Ok(rows)
     }
-    /// Steps of SQLite's virtual machine that the statement has taken since it was prepared.
-    pub fn vm_steps(&self, _id: StatementId) -> Result<u64, SqlError> {
-        todo!()
+
+    /// Whether the statement writes nothing to the database file. BEGIN, COMMIT and the like write nothing themselves.
+    pub fn readonly(&self, id: StatementId) -> Result<bool, SqlError> {
+        Ok(self.statements.get(id)?.statement.is_readonly())
     }
-    /// Whether a transaction is open (BEGIN without COMMIT).
+
+    /// Whether it is an EXPLAIN or EXPLAIN QUERY PLAN.
+    pub fn is_explain(&self, id: StatementId) -> Result<bool, SqlError> {
+        Ok(self.statements.get(id)?.statement.is_explain())
+    }
+
+    /// Whether the statement is in the middle of its run.
+    pub fn is_running(&self, id: StatementId) -> Result<bool, SqlError> {
+        Ok(self.statements.get(id)?.statement.is_busy())
+    }
+
+    /// Steps of SQLite's virtual machine that the statement has taken since it was prepared, modulo 2^32.
+    pub fn vm_steps(&self, id: StatementId) -> Result<u64, SqlError> {
+        Ok(self.statements.get(id)?.statement.vm_steps())
+    }
+
+    // ---- the connection's state ----
+
+    /// Whether a transaction is open: BEGIN without COMMIT or ROLLBACK.
     pub fn in_transaction(&self) -> bool {
-        todo!()
+        !self.database.is_autocommit()
     }
+
     /// As SQLite's.
     pub fn last_insert_rowid(&self) -> i64 {
-        todo!()
+        self.database.last_insert_rowid()
     }
-    /// Rows changed by the last statement.
+
+    /// Rows changed by the last INSERT, UPDATE or DELETE that ended.
     pub fn changes(&self) -> u64 {
-        todo!()
+        u64::try_from(self.database.changes()).unwrap_or(0)
     }
-    /// Rows changed since the connection was opened.
+
+    /// Rows changed since the connection was opened, those by triggers included.
     pub fn total_changes(&self) -> u64 {
-        todo!()
+        u64::try_from(self.database.total_changes()).unwrap_or(0)
     }
-    /// The caller's queue says it is this connection's turn to write. Transactions begun from now on read the head.
+
+    // ---- writing and replication ----
+
+    /// The caller's queue says it is this connection's turn to write. Transactions begun from now on read the head. Only one
+    /// connection of a store may be granted at a time; two that are get `WriterBusy` from each other.
     pub fn grant_write(&mut self) {
-        todo!()
+        self.attachment.grant(true);
     }
+
     /// The turn is over. An open write transaction is rolled back.
     pub fn revoke_write(&mut self) {
-        todo!()
+        self.attachment.grant(false);
+        if self.is_writing() {
+            for id in self.statements.running() {
+                self.end_run(id);
+            }
+            if self.in_transaction()
+                && let Err(error) = self.execute("ROLLBACK")
+            {
+                tracing::debug!(%error, "rolling back a writer whose turn is over");
+            }
+        }
     }
+
     /// Whether a write transaction is open, so that the turn must not end yet.
     pub fn is_writing(&self) -> bool {
-        todo!()
+        self.database.is_writing()
     }
-    /// The version that the last commit made, once.
+
+    /// The version that the last commit made, once. `None` if nothing was committed since the last call.
     pub fn take_commit(&mut self) -> Option<Version> {
-        todo!()
+        self.attachment.take_commit()
     }
-    /// The newest version that the current or last transaction has read. Answers must wait until it is committed.
+
+    /// The version that the current or last transaction reads or made. Answers must wait until it is committed.
     pub fn seen(&self) -> Version {
-        todo!()
+        self.attachment.seen()
     }
+
+    // ---- limits ----
+
     /// For stopping a statement from outside.
     pub fn interrupt_handle(&self) -> InterruptHandle {
-        todo!()
+        InterruptHandle(Arc::clone(&self.limits))
     }
-    /// When statements are to be stopped.
-    pub fn set_deadline(&mut self, _deadline: Option<Instant>) {
-        todo!()
+
+    /// When statements are to be stopped; those that run, and those begun later.
+    pub fn set_deadline(&mut self, deadline: Option<Instant>) {
+        self.limits.set_deadline(deadline);
     }
-    /// How many virtual machine steps each run of a statement may take, rounded up to a thousand.
-    pub fn set_step_budget(&mut self, _steps: Option<u64>) {
-        todo!()
+
+    /// How many virtual machine steps each run may take. Counted by the thousand.
+    pub fn set_step_budget(&mut self, steps: Option<u64>) {
+        self.limits.set_budget(steps.map(|steps| steps.next_multiple_of(u64::from(STEPS_BETWEEN))));
     }
+
     /// Whether leadership was lost under it: every further use fails with `LeadershipLost`.
     pub fn poisoned(&self) -> bool {
-        todo!()
+        self.attachment.poisoned().is_some()
     }
-    /// Rolls back what is open and closes.
+
+    /// Rolls back what is open and closes. Dropping does the same.
     pub fn close(self) {}
+
+    // ---- errors ----
+
+    fn forget_faults(&self) {
+        drop(self.attachment.take_fault());
+        drop(self.hooks.take_refusal());
+    }
+
+    fn error_of(&self, code: c_int) -> SqlError {
+        self.error(self.database.failure(code))
+    }
+
+    fn error(&self, failure: Failure) -> SqlError {
+        // SQLite reports what the authorizer refused with different codes.
+        if let Some(refusal) = self.hooks.take_refusal() {
+            return refusal;
+        }
+        if failure.extended & 0xFF == sys::SQLITE_INTERRUPT {
+            return self.limits.error();
+        }
+        own_error(&self.attachment, failure)
+    }
 }
 
-/// Makes SQLite's random numbers start anew from `rt::entropy`. For a simulator that runs several histories in a process.
-pub fn reseed_random() {
-    todo!()
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.statements.clear();
+    }
+}
+
+/// The error in our own terms, if the VFS has left a word on it, else SQLite's.
+fn own_error(attachment: &Attachment, failure: Failure) -> SqlError {
+    let fault = attachment.take_fault();
+    match (failure.extended & 0xFF, fault) {
+        (
+            sys::SQLITE_IOERR
+            | sys::SQLITE_BUSY
+            | sys::SQLITE_FULL
+            | sys::SQLITE_CORRUPT
+            | sys::SQLITE_CANTOPEN
+            | sys::SQLITE_NOTADB
+            | sys::SQLITE_READONLY,
+            Some(fault),
+        ) => fault,
+        _ => SqlError::Sqlite { extended: failure.extended, message: failure.message, offset: failure.offset },
+    }
 }

@@ -107,6 +107,9 @@ pub enum CheckpointError {
     /// A page that must be read for it could not be.
     #[error("the checkpoint failed: {0}")]
     Read(ReadError),
+    /// An install has failed half-way and must be repeated first.
+    #[error("the checkpoint has to wait: a snapshot is half installed")]
+    Installing,
     /// The view is older than the last checkpoint, or not of this store.
     #[error("version {version} cannot be checkpointed: the last checkpoint is of version {last}")]
     Backwards {
@@ -288,6 +291,7 @@ impl Fault for CheckpointError {
         match self {
             Self::Io(_) => Code("BL-SQL-040"),
             Self::Read(error) => error.code(),
+            Self::Installing => Code("BL-SQL-042"),
             Self::Backwards { .. } => Code("BL-SQL-041"),
         }
     }
@@ -296,6 +300,7 @@ impl Fault for CheckpointError {
         match self {
             Self::Io(_) => IO,
             Self::Read(error) => error.disposition(),
+            Self::Installing => IO,
             Self::Backwards { .. } => Disposition::Bug,
         }
     }

@@ -10,13 +10,16 @@
 
 mod connection;
 mod error;
+mod ffi;
+mod files;
 mod import;
+mod limits;
 mod page;
 mod page_store;
 mod record;
 mod transfer;
+mod vfs;
 
-pub use connection::reseed_random;
 pub use connection::{
     Access, Column, Connection, ConnectionOptions, InterruptHandle, Prepared, StatementId, Step, Value, ValueRef,
 };
@@ -24,7 +27,8 @@ pub use error::{
     CheckpointError, ImportError, InstallError, IoFault, OpenError, PAGES, ReadError, RecordError, SqlError,
     TransferError,
 };
-pub use import::{Batches, SourceFile};
+pub use ffi::reseed_random;
+pub use import::{Import, ImportFailure, ImportStep, SourceFile};
 pub use page::{PAGE_SIZE, Page, PageHash, PageRef};
 pub use page_store::{Applied, CheckpointMeta, PageStore, PageStoreOptions, Resigned, Stats, VerifyReads, View};
 pub use record::{PageImage, Record};

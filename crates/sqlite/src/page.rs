@@ -71,8 +71,8 @@ const COUNTER: std::ops::Range<usize> = 24..28;
 const SIZE: std::ops::Range<usize> = 28..32;
 const VALID_FOR: std::ops::Range<usize> = 92..96;
 
-/// Writes the fields of page 1 that follow from the version.
-pub(crate) fn stamp(page1: &mut Page, version: Version, pages: u32) {
+/// Writes the fields of page 1, or of its first 100 bytes, that follow from the version.
+pub(crate) fn stamp(page1: &mut [u8], version: Version, pages: u32) {
     let [.., a, b, c, d] = version.0.to_be_bytes();
     put(page1, COUNTER, [a, b, c, d]);
     put(page1, SIZE, pages.to_be_bytes());
@@ -80,13 +80,13 @@ pub(crate) fn stamp(page1: &mut Page, version: Version, pages: u32) {
 }
 
 /// Clears the fields of page 1 that follow from the version, so that two images can be compared.
-pub(crate) fn unstamp(page1: &mut Page) {
+pub(crate) fn unstamp(page1: &mut [u8]) {
     put(page1, COUNTER, [0; 4]);
     put(page1, SIZE, [0; 4]);
     put(page1, VALID_FOR, [0; 4]);
 }
 
-fn put(page1: &mut Page, field: std::ops::Range<usize>, value: [u8; 4]) {
+fn put(page1: &mut [u8], field: std::ops::Range<usize>, value: [u8; 4]) {
     if let Some(bytes) = page1.get_mut(field) {
         bytes.copy_from_slice(&value);
     }

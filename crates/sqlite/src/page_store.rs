@@ -9,13 +9,29 @@
 //! is what the writer of this node, while it leads, builds upon; it is ahead of committed by the commits that are not yet
 //! replicated. Losing leadership drops everything after committed.
 
-use crate::error::{CheckpointError, OpenError, ReadError, RecordError};
-use crate::page::{Page, PageHash};
-use crate::record::Record;
-use base::{PageNo, Term, Version};
-use bytes::Bytes;
+mod apply;
+mod attach;
+mod checkpoint;
+mod disk;
+mod lead;
+mod meta;
+mod read;
+mod table;
+mod versions;
+mod view;
+
+pub(crate) use attach::{Attachment, Poison};
+pub(crate) use checkpoint::write_all_sums;
+pub(crate) use disk::{Disk, names};
+pub use meta::CheckpointMeta;
+pub(crate) use meta::{MetaFile, sums_hash};
+pub(crate) use read::Shared;
+pub use view::View;
+
+use crate::error::OpenError;
+use base::Version;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 /// Limits and habits of a page store.
 #[derive(Debug, Clone)]
@@ -101,118 +117,58 @@ pub struct Stats {
     pub corrupt_pages: u64,
 }
 
-#[derive(Debug)]
-struct Shared;
-
-/// What the last checkpoint left on disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CheckpointMeta {
-    /// The version in the file.
-    pub version: Version,
-    /// The size of the database in that version, in pages.
-    pub pages: u32,
-    /// What the layer above keeps with it: the position in the Raft log, the membership, the answers to clients.
-    pub extra: Bytes,
-}
-
-/// One version of the database, kept for as long as this value lives. Never blocks the writer or a checkpoint. Send and Sync.
-#[derive(Debug)]
-pub struct View(#[expect(dead_code, reason = "not used yet")] Arc<Shared>);
-
-impl View {
-    /// Which version.
-    pub fn version(&self) -> Version {
-        todo!()
-    }
-    /// The size of the database in that version, in pages.
-    pub fn pages(&self) -> u32 {
-        todo!()
-    }
-    /// Copies a page. Blocks on disk if the page is not in memory.
-    pub fn read(&self, _page: PageNo, _into: &mut Page) -> Result<(), ReadError> {
-        todo!()
-    }
-    /// The hash of a page.
-    pub fn hash(&self, _page: PageNo) -> Result<PageHash, ReadError> {
-        todo!()
-    }
-    /// The hash of all pages: equal on two members if and only if their databases are.
-    pub fn database_hash(&self) -> Result<PageHash, ReadError> {
-        todo!()
-    }
-    /// Writes the database as a plain SQLite file, which must not exist yet.
-    pub fn export(&self, _path: &Path) -> Result<(), CheckpointError> {
-        todo!()
-    }
-}
-
 /// The pages of one database. A handle: clones share the store.
 #[derive(Debug, Clone)]
 pub struct PageStore {
-    #[expect(dead_code, reason = "not used yet")]
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl PageStore {
     /// Opens the store in `dir`, or makes an empty one there. Blocks on disk. The second value is the last checkpoint, from
     /// which the log is to be replayed; `None` means from its beginning.
-    pub fn open(_dir: &Path, _options: PageStoreOptions) -> Result<(Self, Option<CheckpointMeta>), OpenError> {
-        todo!()
+    ///
+    /// No page is read, so the time does not depend on the size but for the hashes: 16 bytes a page. An install that a
+    /// crash interrupted is finished first.
+    pub fn open(dir: &Path, options: PageStoreOptions) -> Result<(Self, Option<CheckpointMeta>), OpenError> {
+        let (shared, meta) = Shared::open(dir, options)?;
+        Ok((Self { shared: Arc::new(shared) }, meta))
     }
+
     /// The version that Raft has applied here.
     pub fn committed(&self) -> Version {
-        todo!()
+        self.shared.read_versions().committed()
     }
+
     /// The newest version: what a writer of this node builds upon.
     pub fn head(&self) -> Version {
-        todo!()
+        self.shared.read_versions().head()
     }
+
     /// The size of the committed database, in pages.
     pub fn pages(&self) -> u32 {
-        todo!()
+        self.shared.read_versions().committed_pages()
     }
+
     /// Keeps the committed version for reading. Never blocks the writer or a checkpoint.
     pub fn pin_committed(&self) -> View {
-        todo!()
+        View::committed(&self.shared)
     }
+
     /// Pages that are newer than the file, in bytes: what the next checkpoint writes.
     pub fn overlay_bytes(&self) -> u64 {
-        todo!()
+        self.shared.read_versions().overlay_bytes()
     }
+
     /// Sizes.
     pub fn stats(&self) -> Stats {
-        todo!()
+        let checkpoint = self.shared.checkpointed();
+        Stats { checkpoint, corrupt_pages: self.shared.corrupt_pages(), ..self.shared.read_versions().stats() }
     }
-    /// From now on connections of this node may write. To be called when Raft has applied the first entry of the term.
-    pub fn lead(&self, _term: Term) {
-        todo!()
-    }
-    /// No connection of this node may write from now on. What was not committed is dropped, and the connections that depended
-    /// on it fail with `LeadershipLost`.
-    pub fn resign(&self) -> Resigned {
-        todo!()
-    }
-    /// All commits that were not taken yet, as one record with an empty `extra`; `None` if there are none. Records may be
-    /// taken while earlier ones are in flight; each one's base is the version of the one before.
-    pub fn next_record(&self) -> Option<Record> {
-        todo!()
-    }
-    /// Takes a record into the committed version. Memory only.
-    pub fn apply(&self, _record: &Record, _entry_term: Term) -> Applied {
-        todo!()
-    }
-    /// Decodes and applies; on the leader that made the record its pages are not decoded, as they are in memory already.
-    /// The second value is the record's `extra`, a slice of `bytes`.
-    pub fn apply_encoded(&self, _bytes: &Bytes, _entry_term: Term) -> Result<(Applied, Bytes), RecordError> {
-        todo!()
-    }
-    /// Makes the version of `at` and `extra` durable in the file. Blocks on disk; readers and writers go on.
-    pub fn checkpoint(&self, _extra: Bytes, _at: &View) -> Result<CheckpointMeta, CheckpointError> {
-        todo!()
-    }
+
     /// After a crash in the middle of a checkpoint: the version from which on every page can be read. Reads before that may
     /// fail with `Replaying`.
     pub fn replaying_until(&self) -> Option<Version> {
-        todo!()
+        let until = self.shared.disk.lock().unwrap_or_else(PoisonError::into_inner).unsettled;
+        until.filter(|until| *until > self.committed())
     }
 }

@@ -150,6 +150,12 @@ pub const PAGES: &[ErrorPage] = &[
         "Please report it, with the output of `bowline debug bundle`.",
     ),
     page(
+        "BL-SQL-042",
+        "A checkpoint has to wait for a snapshot",
+        "A snapshot was put in place only half, because the disk is full or failing.",
+        "Make space in the state directory; the snapshot is tried again by itself, or at the next start.",
+    ),
+    page(
         "BL-SQL-050",
         "An entry of the log is not a record",
         "It is damaged, or a newer version of the program made it.",

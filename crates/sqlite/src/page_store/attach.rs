@@ -1,0 +1,166 @@
+//! What a connection and the page store know of each other, and the transactions of connections.
+
+use super::read::Shared;
+use super::versions::Pin;
+use super::view::View;
+use crate::error::SqlError;
+use crate::page::{PAGE_BYTES, PageRef};
+use base::{PageNo, Version};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Why a connection is of no more use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Poison {
+    /// It saw, or made, versions that were dropped.
+    LeadershipLost,
+}
+
+/// A connection as the page store sees it. Shared by the connection, its VFS file and the store.
+#[derive(Debug)]
+pub(crate) struct Attachment {
+    id: u64,
+    granted: AtomicBool,
+    poisoned: AtomicU8,
+    /// The version of the current or last transaction.
+    seen: AtomicU64,
+    /// The newest version ever seen or made: SQLite's caches may hold something of it.
+    newest_seen: AtomicU64,
+    /// The version of a commit that was not asked for yet; 0 for none.
+    commit: AtomicU64,
+    /// Why the last call by SQLite failed, in our own terms.
+    fault: Mutex<Option<SqlError>>,
+}
+
+impl Attachment {
+    pub(super) fn new(id: u64) -> Self {
+        Self {
+            id,
+            granted: AtomicBool::new(false),
+            poisoned: AtomicU8::new(0),
+            seen: AtomicU64::new(0),
+            newest_seen: AtomicU64::new(0),
+            commit: AtomicU64::new(0),
+            fault: Mutex::new(None),
+        }
+    }
+
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(crate) fn grant(&self, granted: bool) {
+        self.granted.store(granted, Ordering::Release);
+    }
+
+    pub(crate) fn poison(&self, Poison::LeadershipLost: Poison) {
+        self.poisoned.store(1, Ordering::Release);
+    }
+
+    pub(crate) fn poisoned(&self) -> Option<Poison> {
+        (self.poisoned.load(Ordering::Acquire) != 0).then_some(Poison::LeadershipLost)
+    }
+
+    pub(crate) fn check(&self) -> Result<(), SqlError> {
+        match self.poisoned() {
+            None => Ok(()),
+            Some(Poison::LeadershipLost) => Err(SqlError::LeadershipLost),
+        }
+    }
+
+    pub(crate) fn seen(&self) -> Version {
+        Version(self.seen.load(Ordering::Acquire))
+    }
+
+    pub(super) fn newest_seen(&self) -> Version {
+        Version(self.newest_seen.load(Ordering::Acquire))
+    }
+
+    fn see(&self, version: Version) {
+        self.seen.store(version.0, Ordering::Release);
+        self.newest_seen.fetch_max(version.0, Ordering::AcqRel);
+    }
+
+    pub(crate) fn take_commit(&self) -> Option<Version> {
+        let version = self.commit.swap(0, Ordering::AcqRel);
+        (version != 0).then_some(Version(version))
+    }
+
+    pub(crate) fn set_fault(&self, fault: SqlError) {
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+    }
+
+    pub(crate) fn take_fault(&self) -> Option<SqlError> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Shared {
+    pub(crate) fn attach(&self) -> Arc<Attachment> {
+        self.write_versions().attach()
+    }
+
+    pub(crate) fn detach(&self, attachment: &Attachment) {
+        self.write_versions().detach(attachment);
+    }
+
+    /// Begins a transaction: on the head if the connection may write, else on what is committed.
+    pub(crate) fn begin(self: &Arc<Self>, attachment: &Attachment) -> Result<View, SqlError> {
+        let mut versions = self.write_versions();
+        attachment.check()?;
+        let granted = attachment.granted.load(Ordering::Acquire);
+        let pin = if granted && versions.leading() { versions.pin_head() } else { versions.pin_committed() };
+        attachment.see(pin.version);
+        drop(versions);
+        Ok(View::of(Arc::clone(self), pin))
+    }
+
+    /// Takes SQLite's RESERVED lock.
+    pub(crate) fn reserve(&self, attachment: &Attachment, view: &View) -> Result<(), SqlError> {
+        let mut versions = self.write_versions();
+        attachment.check()?;
+        if !versions.leading() {
+            return Err(SqlError::NotLeader);
+        }
+        if !attachment.granted.load(Ordering::Acquire) || versions.writer().is_some_and(|id| id != attachment.id) {
+            return Err(SqlError::WriterBusy);
+        }
+        if view.version() != versions.head() {
+            return Err(SqlError::SnapshotStale);
+        }
+        versions.take_writer(attachment);
+        Ok(())
+    }
+
+    /// Gives the RESERVED lock back.
+    pub(crate) fn release(&self, attachment: &Attachment) {
+        self.write_versions().release_writer(attachment);
+    }
+
+    /// Makes a commit the new head and gives a view of it. `changes` must hold every page that is new to the database.
+    pub(crate) fn publish(
+        self: &Arc<Self>,
+        attachment: &Attachment,
+        changes: Vec<(PageNo, PageRef)>,
+        pages: u32,
+    ) -> Result<View, SqlError> {
+        let mut versions = self.write_versions();
+        attachment.check()?;
+        if !versions.leading() || versions.writer() != Some(attachment.id) {
+            // Leadership went and came back between RESERVED and here, or went for good: the writer's base is gone.
+            attachment.poison(Poison::LeadershipLost);
+            return Err(SqlError::LeadershipLost);
+        }
+        let version = versions.publish(changes, pages);
+        attachment.see(version);
+        attachment.commit.store(version.0, Ordering::Release);
+        let pin: Arc<Pin> = versions.pin_head();
+        drop(versions);
+        Ok(View::of(Arc::clone(self), pin))
+    }
+
+    /// The most pages a database may have.
+    pub(crate) fn pages_max(&self) -> u32 {
+        u32::try_from(self.options.database_bytes_max / PAGE_BYTES).unwrap_or(u32::MAX - 1)
+    }
+}

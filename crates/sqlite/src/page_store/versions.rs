@@ -1,0 +1,629 @@
+//! Which images of which page exist in memory, and which of them somebody still needs. No IO.
+//!
+//! A page's images are sorted by version. An image of version p that is followed by one of version n is needed while some
+//! *boundary* lies in p..n. Boundaries are the pinned versions, the committed version and the versions of records in
+//! flight. An image that is followed but needed is written down in `superseded` under n, so that the end of a boundary b
+//! looks only at images with n > b.
+
+use super::table::PageTable;
+use super::{Applied, Attachment, Poison, Resigned, Stats};
+use crate::page::{PAGE_BYTES, PageHash, PageRef, index};
+use crate::record::{PageImage, Record};
+use base::{PageNo, Term, Version};
+use bytes::Bytes;
+use smallvec::SmallVec;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// One image of a page: the page as of `version`, until the next image. `None`: it is in the file.
+#[derive(Debug, Clone)]
+struct Image {
+    version: Version,
+    memory: Option<PageRef>,
+}
+
+/// All that is known in memory of one page. No image that fits a version means: it is in the file.
+#[derive(Debug, Default)]
+struct Slot {
+    images: SmallVec<[Image; 1]>,
+    /// What the file holds, if it was read or written lately.
+    cached: Option<PageRef>,
+}
+
+/// Why a pin has ended before its owner let go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PinEnd {
+    /// It kept too much.
+    TooOld,
+    /// Its version was dropped.
+    LeadershipLost,
+}
+
+/// A version that somebody reads.
+#[derive(Debug)]
+pub(crate) struct Pin {
+    pub(crate) version: Version,
+    pub(crate) pages: u32,
+    id: u64,
+    ended: AtomicU8,
+}
+
+impl Pin {
+    /// Whether and why the version is no longer kept. To be asked under the lock of the versions.
+    pub(crate) fn ended(&self) -> Option<PinEnd> {
+        match self.ended.load(Ordering::Relaxed) {
+            0 => None,
+            1 => Some(PinEnd::TooOld),
+            _ => Some(PinEnd::LeadershipLost),
+        }
+    }
+
+    fn end(&self, why: PinEnd) {
+        self.ended.store(if why == PinEnd::TooOld { 1 } else { 2 }, Ordering::Relaxed);
+    }
+}
+
+/// Where a page is.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// In memory.
+    Memory(PageRef),
+    /// In the file, with this hash.
+    File(PageHash),
+}
+
+/// A commit that is in no record yet, or the record that is in flight.
+#[derive(Debug)]
+struct Change {
+    version: Version,
+    db_pages: u32,
+    pages: Vec<PageNo>,
+}
+
+/// The state behind the lock of a page store.
+#[derive(Debug)]
+pub(crate) struct Versions {
+    slots: PageTable<Slot>,
+    /// The hashes of the pages in the file.
+    pub(super) sums: Vec<PageHash>,
+    committed: (Version, u32),
+    head: (Version, u32),
+    leading: Option<Term>,
+    /// The attachment that holds SQLite's RESERVED lock.
+    writer: Option<u64>,
+    /// Commits not yet taken.
+    tail: Vec<Change>,
+    /// Records taken and not yet applied.
+    taken: VecDeque<Change>,
+    pins: BTreeMap<(Version, u64), Arc<Pin>>,
+    attachments: BTreeMap<u64, Arc<Attachment>>,
+    next_id: u64,
+    /// (followed by, page) -> version of the image that is followed.
+    superseded: BTreeMap<(Version, PageNo), Version>,
+    old_images_max: usize,
+    /// Pages whose newest image is in memory.
+    dirty: BTreeSet<PageNo>,
+    /// Pages in `cached`, oldest first.
+    cached: VecDeque<PageNo>,
+    cached_max: usize,
+    /// The version that a checkpoint is writing.
+    held: Option<Version>,
+    unsettled: Option<Version>,
+}
+
+impl Versions {
+    pub(super) fn new(at: (Version, u32), sums: Vec<PageHash>, old_bytes_max: u64, cache_bytes_max: u64) -> Self {
+        let images = |bytes: u64| usize::try_from(bytes / PAGE_BYTES).unwrap_or(usize::MAX);
+        Self {
+            slots: PageTable::new(),
+            sums,
+            committed: at,
+            head: at,
+            leading: None,
+            writer: None,
+            tail: Vec::new(),
+            taken: VecDeque::new(),
+            pins: BTreeMap::new(),
+            attachments: BTreeMap::new(),
+            next_id: 1,
+            superseded: BTreeMap::new(),
+            old_images_max: images(old_bytes_max),
+            dirty: BTreeSet::new(),
+            cached: VecDeque::new(),
+            cached_max: images(cache_bytes_max),
+            held: None,
+            unsettled: None,
+        }
+    }
+
+    pub(crate) fn committed(&self) -> Version {
+        self.committed.0
+    }
+
+    pub(crate) fn head(&self) -> Version {
+        self.head.0
+    }
+
+    pub(crate) fn committed_pages(&self) -> u32 {
+        self.committed.1
+    }
+
+    pub(crate) fn overlay_bytes(&self) -> u64 {
+        bytes(self.dirty.len())
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        Stats {
+            committed: self.committed.0,
+            head: self.head.0,
+            checkpoint: Version::default(),
+            pages: self.committed.1,
+            overlay_bytes: self.overlay_bytes(),
+            old_versions_bytes: bytes(self.superseded.len()),
+            cache_bytes: bytes(self.cached.len()),
+            pending_bytes: bytes(self.tail.iter().map(|c| c.pages.len()).sum()),
+            pins: self.pins.len(),
+            corrupt_pages: 0,
+        }
+    }
+
+    // ---- looking up ----
+
+    /// Where the image of a page in a version is. The version must be a boundary or the head.
+    pub(crate) fn find(&self, page: PageNo, version: Version) -> Found {
+        if let Some(slot) = self.slots.get(page) {
+            match slot.images.iter().rev().find(|image| image.version <= version) {
+                Some(Image { memory: Some(memory), .. }) => return Found::Memory(Arc::clone(memory)),
+                _ => {
+                    if let Some(cached) = &slot.cached {
+                        return Found::Memory(Arc::clone(cached));
+                    }
+                }
+            }
+        }
+        Found::File(self.sums.get(index(page)).copied().unwrap_or_default())
+    }
+
+    /// As [`find`](Self::find), but what is in the file is said to be there even if a copy is in memory.
+    pub(super) fn find_stored(&self, page: PageNo, version: Version) -> Found {
+        let image =
+            self.slots.get(page).and_then(|slot| slot.images.iter().rev().find(|image| image.version <= version));
+        match image {
+            Some(Image { memory: Some(memory), .. }) => Found::Memory(Arc::clone(memory)),
+            _ => Found::File(self.sums.get(index(page)).copied().unwrap_or_default()),
+        }
+    }
+
+    /// Keeps a copy of what the file holds, and lets older copies go if there are too many.
+    pub(super) fn cache(&mut self, page: PageNo, copy: PageRef) {
+        if self.cached_max == 0 {
+            return;
+        }
+        if let Some(slot) = self.slots.entry(page)
+            && slot.cached.replace(copy).is_none()
+        {
+            self.cached.push_back(page);
+        }
+        while self.cached.len() > self.cached_max {
+            let oldest = self.cached.pop_front();
+            if let Some(slot) = oldest.and_then(|page| self.slots.get_mut(page)) {
+                slot.cached = None;
+            }
+        }
+    }
+
+    // ---- boundaries ----
+
+    fn needed(&self, from: Version, until: Version) -> bool {
+        let inside = |v: Version| from <= v && v < until;
+        inside(self.committed.0)
+            || self.held.is_some_and(inside)
+            || self.taken.iter().any(|record| inside(record.version))
+            || self.pins.range((from, 0)..(until, 0)).next().is_some()
+    }
+
+    pub(super) fn pin(&mut self, (version, pages): (Version, u32)) -> Arc<Pin> {
+        let id = self.new_id();
+        let pin = Arc::new(Pin { version, pages, id, ended: AtomicU8::new(0) });
+        self.pins.insert((version, id), Arc::clone(&pin));
+        pin
+    }
+
+    pub(super) fn pin_committed(&mut self) -> Arc<Pin> {
+        self.pin(self.committed)
+    }
+
+    pub(super) fn pin_head(&mut self) -> Arc<Pin> {
+        self.pin(self.head)
+    }
+
+    pub(super) fn unpin(&mut self, pin: &Pin) {
+        if self.pins.remove(&(pin.version, pin.id)).is_some() {
+            self.boundary_ended(pin.version);
+        }
+    }
+
+    /// Forgets the images that only this boundary needed. To be called when it is no longer one.
+    fn boundary_ended(&mut self, boundary: Version) {
+        if self.superseded.is_empty() {
+            return;
+        }
+        let candidates: SmallVec<[(Version, PageNo, Version); 16]> = self
+            .superseded
+            .range((boundary.next(), PageNo(0))..)
+            .filter(|(_, version)| **version <= boundary)
+            .map(|((until, page), version)| (*until, *page, *version))
+            .collect();
+        for (until, page, version) in candidates {
+            if !self.needed(version, until) {
+                self.superseded.remove(&(until, page));
+                self.forget_image(page, version);
+            }
+        }
+    }
+
+    fn forget_image(&mut self, page: PageNo, version: Version) {
+        if let Some(slot) = self.slots.get_mut(page) {
+            slot.images.retain(|image| image.version != version);
+            tidy(slot);
+        }
+    }
+
+    /// Ends the oldest readers until the old versions fit their limit.
+    fn end_old_readers(&mut self) {
+        while self.superseded.len() > self.old_images_max {
+            let Some((&key, pin)) = self.pins.first_key_value() else { return };
+            if key.0 >= self.committed.0 {
+                return;
+            }
+            pin.end(PinEnd::TooOld);
+            self.pins.remove(&key);
+            self.boundary_ended(key.0);
+        }
+    }
+
+    /// Ends all readers of versions before this one. Only for the case that their pages cannot be kept.
+    pub(super) fn end_readers_before(&mut self, version: Version) {
+        while let Some((&key, pin)) = self.pins.first_key_value() {
+            if key.0 >= version {
+                return;
+            }
+            pin.end(PinEnd::TooOld);
+            self.pins.remove(&key);
+            self.boundary_ended(key.0);
+        }
+    }
+
+    // ---- new versions ----
+
+    fn push(&mut self, page: PageNo, version: Version, image: PageRef) {
+        let last = self.slots.get(page).and_then(|slot| slot.images.last()).map(|image| image.version);
+        let keep = last.is_some_and(|last| self.needed(last, version));
+        let Some(slot) = self.slots.entry(page) else { return };
+        if let Some(last) = last {
+            if keep {
+                self.superseded.insert((version, page), last);
+            } else {
+                slot.images.pop();
+            }
+        }
+        slot.images.push(Image { version, memory: Some(image) });
+        self.dirty.insert(page);
+    }
+
+    fn commit(&mut self, to: (Version, u32)) {
+        let before = std::mem::replace(&mut self.committed, to).0;
+        self.boundary_ended(before);
+        self.end_old_readers();
+    }
+
+    pub(super) fn lead(&mut self, term: Term) -> Resigned {
+        let resigned = self.resign();
+        self.leading = Some(term);
+        resigned
+    }
+
+    pub(super) fn resign(&mut self) -> Resigned {
+        self.leading = None;
+        self.writer = None;
+        let committed = self.committed.0;
+        let changes = std::mem::take(&mut self.taken).into_iter().chain(std::mem::take(&mut self.tail));
+        let mut pages = BTreeSet::new();
+        for change in changes {
+            pages.extend(change.pages);
+        }
+        for page in pages {
+            if let Some(slot) = self.slots.get_mut(page) {
+                for image in slot.images.iter().filter(|image| image.version > committed) {
+                    self.superseded.remove(&(image.version, page));
+                }
+                slot.images.retain(|image| image.version <= committed);
+                if slot.images.last().is_none_or(|image| image.memory.is_none()) {
+                    self.dirty.remove(&page);
+                }
+                tidy(slot);
+            }
+        }
+        let dropped = self.head.0.0 - committed.0;
+        self.head = self.committed;
+        let late = self.pins.split_off(&(committed.next(), 0));
+        late.values().for_each(|pin| pin.end(PinEnd::LeadershipLost));
+        let mut poisoned = 0;
+        for attachment in self.attachments.values().filter(|a| a.newest_seen() > committed) {
+            attachment.poison(Poison::LeadershipLost);
+            poisoned += 1;
+        }
+        Resigned { committed, dropped, poisoned }
+    }
+
+    pub(super) fn next_record(&mut self) -> Option<Record> {
+        let term = self.leading?;
+        let last = self.tail.last()?;
+        let (version, db_pages) = (last.version, last.db_pages);
+        let base = self.taken.back().map_or(self.committed.0, |record| record.version);
+        let numbers: BTreeSet<PageNo> =
+            self.tail.drain(..).flat_map(|c| c.pages).filter(|page| page.0 <= db_pages).collect();
+        let pages = numbers
+            .iter()
+            .filter_map(|&number| match self.find(number, version) {
+                Found::Memory(image) => Some(PageImage { number, image }),
+                Found::File(_) => None,
+            })
+            .collect();
+        self.taken.push_back(Change { version, db_pages, pages: numbers.into_iter().collect() });
+        Some(Record { term, base, version, db_pages, pages, extra: Bytes::new() })
+    }
+
+    /// Takes a record of this node's own leadership, whose pages are here already.
+    pub(super) fn apply_own(&mut self, term: Term, base: Version, version: Version) -> bool {
+        let own = self.leading == Some(term)
+            && base == self.committed.0
+            && self.taken.front().is_some_and(|record| record.version == version);
+        if own && let Some(record) = self.taken.pop_front() {
+            self.commit((record.version, record.db_pages));
+        }
+        own
+    }
+
+    pub(super) fn apply(&mut self, record: &Record, entry_term: Term) -> Applied {
+        if record.term != entry_term || record.base != self.committed.0 {
+            return Applied::Void;
+        }
+        if self.apply_own(record.term, record.base, record.version) {
+            return Applied::Done(record.version);
+        }
+        if self.head != self.committed || self.leading.is_some() {
+            // Another leader's record: whatever this node thought of its own leadership is over.
+            tracing::warn!(version = %record.version, "a foreign record arrived while this node was leading");
+            self.resign();
+        }
+        for page in &record.pages {
+            self.push(page.number, record.version, Arc::clone(&page.image));
+        }
+        self.head = (record.version, record.db_pages);
+        self.commit(self.head);
+        Applied::Done(record.version)
+    }
+
+    // ---- connections ----
+
+    fn new_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    pub(super) fn attach(&mut self) -> Arc<Attachment> {
+        let attachment = Arc::new(Attachment::new(self.new_id()));
+        self.attachments.insert(attachment.id(), Arc::clone(&attachment));
+        attachment
+    }
+
+    pub(super) fn detach(&mut self, attachment: &Attachment) {
+        self.release_writer(attachment);
+        self.attachments.remove(&attachment.id());
+    }
+
+    pub(super) fn leading(&self) -> bool {
+        self.leading.is_some()
+    }
+
+    pub(super) fn writer(&self) -> Option<u64> {
+        self.writer
+    }
+
+    pub(super) fn take_writer(&mut self, attachment: &Attachment) {
+        self.writer = Some(attachment.id());
+    }
+
+    pub(super) fn release_writer(&mut self, attachment: &Attachment) {
+        if self.writer == Some(attachment.id()) {
+            self.writer = None;
+        }
+    }
+
+    /// Makes the next speculative version.
+    pub(super) fn publish(&mut self, changes: Vec<(PageNo, PageRef)>, db_pages: u32) -> Version {
+        let version = self.head.0.next();
+        let pages = changes.iter().map(|(page, _)| *page).collect();
+        for (page, image) in changes {
+            self.push(page, version, image);
+        }
+        self.head = (version, db_pages);
+        self.tail.push(Change { version, db_pages, pages });
+        self.end_old_readers();
+        version
+    }
+
+    // ---- checkpoints ----
+
+    /// Pages from `from` on whose newest image is in memory, at most `most` of them.
+    pub(super) fn dirty_from(&self, from: PageNo, most: usize) -> Vec<PageNo> {
+        self.dirty.range(from..).take(most).copied().collect()
+    }
+
+    /// The image that a checkpoint of `version` writes, if it is not in the file.
+    pub(super) fn to_write(&self, page: PageNo, version: Version) -> Option<(Version, PageRef)> {
+        let slot = self.slots.get(page)?;
+        let image = slot.images.iter().rev().find(|image| image.version <= version)?;
+        Some((image.version, Arc::clone(image.memory.as_ref()?)))
+    }
+
+    /// Puts a page that is in the file in memory as of `version`, because a checkpoint is going to overwrite it there.
+    pub(super) fn shadow(&mut self, page: PageNo, version: Version, contents: PageRef) {
+        let images = self.slots.get(page).map(|slot| slot.images.as_slice()).unwrap_or_default();
+        let at = images.iter().position(|image| image.version > version).unwrap_or(images.len());
+        let before = at.checked_sub(1).and_then(|before| images.get(before)).map(|image| image.version);
+        let after = images.get(at).map(|image| image.version);
+        let keep_before = before.is_some_and(|before| self.needed(before, version));
+        let Some(slot) = self.slots.entry(page) else { return };
+        if before == Some(version) {
+            if let Some(image) = slot.images.iter_mut().find(|image| image.version == version) {
+                image.memory = Some(contents);
+            }
+        } else {
+            slot.images.insert(at, Image { version, memory: Some(contents) });
+            if let Some(before) = before {
+                if keep_before {
+                    self.superseded.insert((version, page), before);
+                } else {
+                    slot.images.retain(|image| image.version != before);
+                }
+            }
+        }
+        match after {
+            Some(after) => drop(self.superseded.insert((after, page), version)),
+            None => drop(self.dirty.insert(page)),
+        }
+    }
+
+    /// For whom the file's contents of a page must be kept when a checkpoint overwrites it as of `version`: the readers of
+    /// the versions from the first up to the second.
+    pub(super) fn to_preserve(&self, page: PageNo, version: Version) -> Option<(Version, Version)> {
+        let images = self.slots.get(page).map(|slot| slot.images.as_slice()).unwrap_or_default();
+        let in_file = images.iter().position(|image| image.memory.is_none());
+        let (from, next) = match in_file {
+            Some(at) => (images.get(at)?.version, images.get(at + 1)),
+            None => (Version(0), images.first()),
+        };
+        let until = next.map_or(version, |image| image.version.min(version));
+        let read = from < until && self.pins.range((from, 0)..(until, 0)).next().is_some();
+        read.then_some((from, until))
+    }
+
+    /// Takes the file's contents of a page for those whom [`to_preserve`](Self::to_preserve) named.
+    pub(super) fn preserve(&mut self, page: PageNo, (from, until): (Version, Version), contents: PageRef) {
+        if !self.needed(from, until) {
+            return;
+        }
+        let Some(slot) = self.slots.entry(page) else { return };
+        if let Some(image) = slot.images.iter_mut().find(|image| image.memory.is_none()) {
+            image.memory = Some(contents);
+        } else {
+            slot.images.insert(0, Image { version: from, memory: Some(contents) });
+        }
+        if slot.images.last().is_some_and(|last| last.version == from) {
+            slot.images.push(Image { version: until, memory: None });
+        }
+        self.superseded.insert((until, page), from);
+    }
+
+    /// Keeps the images of a version for a checkpoint, whatever the limit for old versions. One at a time.
+    pub(super) fn hold(&mut self, pin: &Pin) -> bool {
+        let held = pin.ended().is_none();
+        if held {
+            self.held = Some(pin.version);
+        }
+        held
+    }
+
+    /// The end of [`hold`](Self::hold).
+    pub(super) fn let_go(&mut self) {
+        if let Some(version) = self.held.take() {
+            self.boundary_ended(version);
+        }
+    }
+
+    /// The file holds the page as of `version` now, with this hash.
+    pub(super) fn settle(&mut self, page: PageNo, version: Version, hash: PageHash) {
+        let at = index(page);
+        if self.sums.len() <= at {
+            self.sums.resize(at + 1, PageHash::default());
+        }
+        if let Some(sum) = self.sums.get_mut(at) {
+            *sum = hash;
+        }
+        let Some(slot) = self.slots.get_mut(page) else { return };
+        let written = slot.images.iter_mut().rev().find(|image| image.version <= version);
+        let image = written.and_then(|image| image.memory.take());
+        if slot.images.last().is_none_or(|image| image.memory.is_none()) {
+            self.dirty.remove(&page);
+        }
+        tidy(slot);
+        if let Some(image) = image {
+            self.cache(page, image);
+        }
+    }
+
+    /// The database ends before this page as of `version`, which is in the file: what is in memory is for old readers only.
+    pub(super) fn settle_past_end(&mut self, page: PageNo, version: Version) {
+        let Some(slot) = self.slots.get(page) else { return };
+        let last = slot.images.iter().rev().find(|image| image.version <= version).map(|image| image.version);
+        if let Some(last) = last
+            && last < version
+        {
+            let keep = self.needed(last, version);
+            let Some(slot) = self.slots.get_mut(page) else { return };
+            if keep {
+                self.superseded.insert((version, page), last);
+            } else {
+                slot.images.retain(|image| image.version != last);
+            }
+            let at = slot.images.iter().position(|image| image.version > version).unwrap_or(slot.images.len());
+            slot.images.insert(at, Image { version, memory: None });
+        }
+        let Some(slot) = self.slots.get_mut(page) else { return };
+        if slot.images.last().is_none_or(|image| image.memory.is_none()) {
+            self.dirty.remove(&page);
+        }
+        tidy(slot);
+    }
+
+    /// Forgets the hashes past the end of the file.
+    pub(super) fn truncate_sums(&mut self, pages: u32) {
+        self.sums.truncate(usize::try_from(pages).unwrap_or(usize::MAX));
+    }
+
+    /// The version below which pages of the file may be from the future: a checkpoint or an install is, or was, at work.
+    pub(super) fn unsettled(&self) -> Option<Version> {
+        self.unsettled
+    }
+
+    pub(super) fn set_unsettled(&mut self, until: Option<Version>) {
+        self.unsettled = until;
+    }
+
+    /// Takes an installed snapshot as the committed version: all of it is in the file, nothing in memory is of use.
+    pub(super) fn jump(&mut self, to: (Version, u32), sums: Vec<PageHash>) {
+        self.resign();
+        self.end_readers_before(to.0);
+        self.slots = PageTable::new();
+        self.superseded.clear();
+        self.dirty.clear();
+        self.cached.clear();
+        self.sums = sums;
+        self.head = to;
+        self.committed = to;
+    }
+}
+
+/// Images that begin with "it is in the file" need not be written down.
+fn tidy(slot: &mut Slot) {
+    while slot.images.first().is_some_and(|image| image.memory.is_none()) {
+        slot.images.remove(0);
+    }
+}
+
+fn bytes(pages: usize) -> u64 {
+    u64::try_from(pages).unwrap_or(u64::MAX).saturating_mul(PAGE_BYTES)
+}

@@ -1,0 +1,8 @@
+//! Tests of the crate through its public interface.
+
+mod checkpoint;
+mod connection;
+mod kit;
+mod replication;
+mod sqlite3_program;
+mod transfer;
