@@ -1,12 +1,17 @@
 //! Taking over a plain SQLite file page by page.
 
-use crate::error::{ImportError, SqlError};
-use crate::page::{PAGE_BYTES, PAGE_SIZE, Page, PageRef, offset};
-use crate::page_store::{Attachment, PageStore};
-use base::{PageNo, Version};
+use crate::error::ImportError;
+use crate::page::{PAGE_BYTES, PAGE_SIZE, Page, PageRef, offset, zero_page};
+use crate::page_store::PageStore;
+use crate::record::{PageImage, Record};
+use base::{PageNo, Term, Version};
+use bytes::Bytes;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// The most pages of one record: 4 MiB.
+const BATCH_PAGES: u32 = 1024;
 
 /// A SQLite file that was checked and can be taken over.
 #[derive(Debug)]
@@ -55,13 +60,11 @@ impl SourceFile {
         self.pages
     }
 
-    /// Begins to put the file's contents in place of the store's. This node must lead and nobody else may be writing.
-    pub fn import_into(self, store: &PageStore) -> Result<Import, SqlError> {
-        let attachment = store.shared.attach();
-        attachment.grant(true);
-        let begun = store.shared.begin(&attachment).and_then(|view| store.shared.reserve(&attachment, &view));
-        let import = Import { store: store.clone(), source: self, attachment, next: 2 };
-        begun.map(|()| import)
+    /// Records that put the file's contents in place of what `store` has committed, each of some MiB, with an empty `extra`.
+    /// Each is to be applied before the next is made, and nobody else may write meanwhile: a record that something came before
+    /// is void. Page 1 comes last: an import that stops half-way leaves a database that SQLite does not open.
+    pub fn batches(self, store: &PageStore, term: Term) -> Batches {
+        Batches { base: store.committed(), term, source: self, next: 2 }
     }
 
     fn page(&self, number: u32) -> Result<PageRef, ImportError> {
@@ -97,66 +100,44 @@ fn header_fault(page: &Page, length: u64) -> Option<&'static str> {
     }
 }
 
-/// An import under way. It holds the right to write; dropping it before the end leaves a database that cannot be opened,
-/// which is to be dropped or imported again.
+/// The records of an import. Each blocks on disk while it is made; after an error the import is over.
 #[derive(Debug)]
-pub struct Import {
-    store: PageStore,
+pub struct Batches {
     source: SourceFile,
-    attachment: Arc<Attachment>,
-    /// The next page. Page 1 comes last: without it SQLite opens nothing.
+    term: Term,
+    base: Version,
     next: u32,
 }
 
-/// What a step of an import gave.
-#[derive(Debug)]
-pub enum ImportStep {
-    /// A commit was made. The next step should wait until it is committed, for what is in flight is in memory.
-    Committed(Version),
-    /// All is imported.
-    Done,
-}
+impl Iterator for Batches {
+    type Item = Result<Record, ImportError>;
 
-/// Why a step of an import failed.
-#[derive(Debug, thiserror::Error)]
-pub enum ImportFailure {
-    /// The file.
-    #[error(transparent)]
-    Source(#[from] ImportError),
-    /// The store.
-    #[error(transparent)]
-    Store(#[from] SqlError),
-}
-
-impl Import {
-    /// Makes the next commit, of at most `pages_max` pages, to be replicated like any other. Blocks on disk.
-    pub fn step(&mut self, pages_max: u32) -> Result<ImportStep, ImportFailure> {
+    fn next(&mut self) -> Option<Self::Item> {
         let total = self.source.pages;
-        if self.next > total + 1 {
-            return Ok(ImportStep::Done);
+        if self.next > total.saturating_add(1) {
+            return None;
         }
-        let until = self.next.saturating_add(pages_max.max(1)).min(total + 1);
-        let mut changes = Vec::new();
-        if self.next == 2 {
-            changes.push((PageNo(1), crate::page::zero_page()));
-        }
-        for number in self.next..until {
-            changes.push((PageNo(number), self.source.page(number)?));
-        }
+        let first = self.next == 2;
+        let until = self.next.saturating_add(BATCH_PAGES).min(total + 1);
         let last = until > total;
-        let size = if last { total } else { until - 1 };
-        if last {
-            changes.retain(|(page, _)| page.0 != 1);
-            changes.insert(0, (PageNo(1), self.source.page(1)?));
-        }
-        let view = self.store.shared.publish(&self.attachment, changes, size)?;
-        self.next = if last { total + 2 } else { until };
-        Ok(ImportStep::Committed(view.version()))
-    }
-}
-
-impl Drop for Import {
-    fn drop(&mut self) {
-        self.store.shared.detach(&self.attachment);
+        let numbers = self.next..until;
+        self.next = if last { u32::MAX } else { until };
+        let read = |number| self.source.page(number).map(|image| PageImage { number: PageNo(number), image });
+        let head = match (last, first) {
+            (true, _) => Some(read(1)),
+            (false, true) => Some(Ok(PageImage { number: PageNo(1), image: zero_page() })),
+            (false, false) => None,
+        };
+        let pages = match head.into_iter().chain(numbers.map(read)).collect::<Result<_, _>>() {
+            Ok(pages) => pages,
+            Err(error) => {
+                self.next = u32::MAX;
+                return Some(Err(error));
+            }
+        };
+        let (base, version) = (self.base, self.base.next());
+        self.base = version;
+        let db_pages = if last { total } else { until - 1 };
+        Some(Ok(Record { term: self.term, base, version, db_pages, pages, extra: Bytes::new() }))
     }
 }

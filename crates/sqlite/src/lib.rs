@@ -28,7 +28,7 @@ pub use error::{
     TransferError,
 };
 pub use ffi::reseed_random;
-pub use import::{Import, ImportFailure, ImportStep, SourceFile};
+pub use import::{Batches, SourceFile};
 pub use page::{PAGE_SIZE, Page, PageHash, PageRef};
 pub use page_store::{Applied, CheckpointMeta, PageStore, PageStoreOptions, Resigned, Stats, VerifyReads, View};
 pub use record::{PageImage, Record};

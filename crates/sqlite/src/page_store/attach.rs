@@ -137,17 +137,18 @@ impl Shared {
         self.write_versions().release_writer(attachment);
     }
 
-    /// Makes a commit the new head and gives a view of it. `changes` must hold every page that is new to the database.
+    /// Makes a commit that was built upon `base` the new head and gives a view of it. `changes` must hold every page that is new to the database.
     pub(crate) fn publish(
         self: &Arc<Self>,
         attachment: &Attachment,
+        base: Version,
         changes: Vec<(PageNo, PageRef)>,
         pages: u32,
     ) -> Result<View, SqlError> {
         let mut versions = self.write_versions();
         attachment.check()?;
-        if !versions.leading() || versions.writer() != Some(attachment.id) {
-            // Leadership went and came back between RESERVED and here, or went for good: the writer's base is gone.
+        if !versions.leading() || versions.writer() != Some(attachment.id) || versions.head() != base {
+            // Leadership went, and perhaps came back, between RESERVED and here: the writer's base is gone.
             attachment.poison(Poison::LeadershipLost);
             return Err(SqlError::LeadershipLost);
         }

@@ -393,9 +393,9 @@ impl Versions {
         if self.apply_own(record.term, record.base, record.version) {
             return Applied::Done(record.version);
         }
-        if self.head != self.committed || self.leading.is_some() {
-            // Another leader's record: whatever this node thought of its own leadership is over.
-            tracing::warn!(version = %record.version, "a foreign record arrived while this node was leading");
+        if self.head != self.committed {
+            // Not this node's record: what its connections have built upon the committed version is void.
+            tracing::warn!(version = %record.version, "a record of another origin came before what was written here");
             self.resign();
         }
         for page in &record.pages {

@@ -217,7 +217,7 @@ impl MainFile {
             new.extend(changes.drain(written..));
             changes.extend(new);
         }
-        self.view = Some(self.shared.publish(&self.attachment, changes, writes.size)?);
+        self.view = Some(self.shared.publish(&self.attachment, view.version(), changes, writes.size)?);
         Ok(())
     }
 }

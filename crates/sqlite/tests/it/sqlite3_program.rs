@@ -1,7 +1,7 @@
 //! The database file under Debian's sqlite3 program.
 
 use crate::kit::{assert_whole, checkpoint, commit, connect, fill, insert, integer, leader, open};
-use sqlite::{ImportStep, OpenError, PageStore, PageStoreOptions, SourceFile};
+use sqlite::{Applied, OpenError, PageStore, PageStoreOptions, SourceFile};
 use std::path::Path;
 use std::process::Command;
 
@@ -59,7 +59,7 @@ fn a_file_of_sqlite3_is_imported_by_records() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("source.db");
     let sql = "PRAGMA journal_mode=WAL; CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT);
-        WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n WHERE i < 5000)
+        WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n WHERE i < 50000)
         INSERT INTO t SELECT i, hex(randomblob(50)) FROM n; CREATE INDEX i ON t(v)";
     if sqlite3(&file, sql).is_none() {
         return;
@@ -68,22 +68,22 @@ fn a_file_of_sqlite3_is_imported_by_records() {
     let follower_dir = tempfile::tempdir().unwrap();
     let follower = open(follower_dir.path());
     let mut old = fill(&store, 3_000);
+    crate::kit::follow(&follower, &commit(&store).unwrap());
     old.revoke_write();
-    let mut import = SourceFile::open(&file).unwrap().import_into(&store).unwrap();
-    let mut steps = 0;
-    while let ImportStep::Committed(version) = import.step(50).unwrap() {
-        crate::kit::follow(&follower, &commit(&store).unwrap());
-        assert_eq!(store.committed(), version);
-        steps += 1;
+    let mut records = 0;
+    for record in SourceFile::open(&file).unwrap().batches(&store, crate::kit::TERM) {
+        let record = record.unwrap();
+        assert_eq!(store.apply(&record, crate::kit::TERM), Applied::Done(record.version));
+        crate::kit::follow(&follower, &record.encode());
+        records += 1;
     }
-    drop(import);
-    assert!(steps > 2, "{steps}");
+    assert!(records > 1, "{records}");
     assert_eq!(store.pin_committed().database_hash(), follower.pin_committed().database_hash());
     assert_whole(&follower);
-    assert_eq!(integer(&mut connect(&follower), "SELECT count(*) FROM t WHERE length(v) = 100"), 5_000);
-    assert_eq!(integer(&mut old, "SELECT count(*) FROM t"), 5_000);
+    assert_eq!(integer(&mut connect(&follower), "SELECT count(*) FROM t WHERE length(v) = 100"), 50_000);
+    assert_eq!(integer(&mut old, "SELECT count(*) FROM t"), 50_000);
     let mut writer = crate::kit::writer(&store);
-    insert(&mut writer, 9_999);
+    insert(&mut writer, 99_999);
 }
 
 #[test]
