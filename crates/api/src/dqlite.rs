@@ -11,6 +11,7 @@ mod listener;
 mod prefixed;
 mod requests;
 mod sink;
+mod store;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -19,3 +20,4 @@ pub use backend::{Backend, Change, Dump, Executed, Fetch, Member, Opening, Prepa
 pub use connection::Rights;
 pub use listener::{Door, DoorOptions, TlsDoor, Trust};
 pub use sink::{Flow, RowsSink};
+pub use store::{Membership, StoreBackend, StoreDump, StoreSession};
