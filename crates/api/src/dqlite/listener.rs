@@ -119,11 +119,20 @@ impl<B: Backend> Door<B> {
     }
 }
 
+/// Where a client calls from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Over loopback or a Unix socket.
+    SameMachine,
+    /// Over the network.
+    Elsewhere,
+}
+
 /// What every connection shares.
-struct Guest<B> {
-    backend: Arc<B>,
-    trust: Trust,
-    options: DoorOptions,
+pub(super) struct Guest<B> {
+    pub(super) backend: Arc<B>,
+    pub(super) trust: Trust,
+    pub(super) options: DoorOptions,
 }
 
 impl<B: Backend> Guest<B> {
@@ -141,17 +150,31 @@ impl<B: Backend> Guest<B> {
         }
     }
 
-    async fn admit(&self, mut stream: Stream, stopping: &Cancelled) -> Result<(), End> {
+    async fn admit(&self, stream: Stream, stopping: &Cancelled) -> Result<(), End> {
         let local = stream.peer_addr().is_none_or(|peer| peer.ip().to_canonical().is_loopback());
-        let door = match &self.trust {
-            Trust::Everybody => return self.serve(stream, BytesMut::new(), Rights::Admin, stopping).await,
-            Trust::Local if local => None,
-            Trust::Local => return Err(End::Refused("a client from another machine called, and TLS is not set up")),
-            Trust::Tls(door) => Some(door),
-        };
-        let Some(door) = door else {
-            return self.serve(stream, BytesMut::new(), Rights::Admin, stopping).await;
-        };
+        let origin = if local { Origin::SameMachine } else { Origin::Elsewhere };
+        match (&self.trust, origin) {
+            (Trust::Everybody, _) | (Trust::Local, Origin::SameMachine) => {
+                self.serve(stream, BytesMut::new(), Rights::Admin, stopping).await
+            }
+            (Trust::Local, Origin::Elsewhere) => {
+                Err(End::Refused("a client from another machine called, and TLS is not set up"))
+            }
+            (Trust::Tls(door), _) => self.admit_tls(door, stream, origin, stopping).await,
+        }
+    }
+
+    /// Tells TLS from plain clients by their first byte.
+    pub(super) async fn admit_tls<S>(
+        &self,
+        door: &TlsDoor,
+        mut stream: S,
+        origin: Origin,
+        stopping: &Cancelled,
+    ) -> Result<(), End>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
         let mut first = BytesMut::new();
         let hello = rt::time::timeout(HELLO_MAX, stream.read_buf(&mut first));
         let read = tokio::select! {
@@ -167,15 +190,16 @@ impl<B: Backend> Guest<B> {
                     .await
                     .map_err(|_| End::Refused("the client did not finish the TLS handshake"))??;
                 let certificates = stream.get_ref().1.peer_certificates();
-                let rights = match certificates.and_then(<[_]>::first) {
-                    Some(certificate) if (door.is_member)(certificate) => Rights::Admin,
-                    Some(_) => Rights::Client,
-                    None if local => Rights::Client,
-                    None => return Err(End::Refused("a client from another machine showed no certificate")),
+                let rights = match (certificates.and_then(<[_]>::first), origin) {
+                    (Some(certificate), _) if (door.is_member)(certificate) => Rights::Admin,
+                    (Some(_), _) | (None, Origin::SameMachine) => Rights::Client,
+                    (None, Origin::Elsewhere) => {
+                        return Err(End::Refused("a client from another machine showed no certificate"));
+                    }
                 };
                 self.serve(stream, BytesMut::new(), rights, stopping).await
             }
-            (_, false) if local => self.serve(stream, first, Rights::Admin, stopping).await,
+            (_, false) if origin == Origin::SameMachine => self.serve(stream, first, Rights::Admin, stopping).await,
             (_, false) => Err(End::Refused("a client from another machine spoke without TLS")),
         }
     }

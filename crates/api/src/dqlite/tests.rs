@@ -3,3 +3,4 @@
 mod conversations;
 mod doors;
 mod fake;
+mod tls;
