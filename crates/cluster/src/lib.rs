@@ -1,1 +1,33 @@
-//! cluster
+//! Who belongs to the cluster: its certificate authority, node identities and join tokens, the way in, and the roles.
+//!
+//! Everything decided is in `sys`: a node is a member because a row says so, and whoever leads `sys` makes Raft's groups agree
+//! with the rows. There is no second list of members anywhere, no answer is kept only in memory, and nobody has to be told twice:
+//! every step can be repeated.
+
+mod authority;
+mod cluster;
+mod controller;
+mod error;
+mod identity;
+mod join;
+mod names;
+mod node_rows;
+pub mod roles;
+mod schema;
+mod steps;
+mod sys;
+mod token;
+mod token_rows;
+
+pub use authority::Authority;
+pub use cluster::{Cluster, ClusterConfig, Placement, hand_over};
+pub use error::{ClusterError, PAGES};
+pub use identity::{Credentials, NodeIdentity, NodeRecord, Transport};
+pub use join::client::{JoinAs, Joined, join};
+pub use join::messages::MemberAddress;
+pub use names::{ClusterId, NodeName};
+pub use node_rows::{NodeRow, NodeRowState};
+pub use schema::SCHEMA;
+pub use sys::SysSql;
+pub use token::{Secret, Token, TokenId};
+pub use token_rows::TokenRow;

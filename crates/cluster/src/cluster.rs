@@ -1,0 +1,289 @@
+//! One node's part in the membership: what it serves to others, and what it follows.
+
+mod directory;
+mod handover;
+mod service;
+
+pub use handover::hand_over;
+
+use crate::authority::{Authority, NodeKey};
+use crate::controller::{self, Pass, leads};
+use crate::join::desk::{Desk, ForStrangers};
+use crate::join::messages::{ANNOUNCE, Announce, Announced, FORM, decode, encode};
+use crate::node_rows::{self, NodeRow, NodeRowState};
+use crate::roles::Targets;
+use crate::steps::role_in;
+use crate::sys::SysSql;
+use crate::token::{Secret, Token, TokenId};
+use crate::token_rows::{self, TokenRow};
+use crate::{ClusterError, Credentials, NodeIdentity, NodeName};
+use base::{Disposition, Fault, NodeId, Role};
+use lifecycle::Scope;
+use raft::{Group, RaftHost};
+use rpc::{Class, Fingerprint, Handler, Mesh, Service};
+use rt::time::Instant;
+use std::sync::Arc;
+use std::time::Duration;
+use store::ReadLevel;
+use tokio::sync::{Notify, watch};
+
+/// How long the leader may work on giving an announced node its role before it says "later".
+const PLACE_MAX: Duration = Duration::from_secs(8);
+/// The wait before asking again for a leader.
+const LEADER_PAUSE: Duration = Duration::from_millis(50);
+
+/// What a node's part in the membership is made from.
+#[derive(Debug)]
+pub struct ClusterConfig {
+    /// Who this node is.
+    pub identity: NodeIdentity,
+    /// The version of its daemon.
+    pub version: String,
+    /// How many voters and stand-bys there should be.
+    pub targets: Targets,
+}
+
+/// One node's part in the membership. Cheap to clone; its tasks end with the scope it was given.
+#[derive(Clone)]
+pub struct Cluster(Arc<Inner>);
+
+pub(crate) struct Inner {
+    config: ClusterConfig,
+    pub(crate) targets: Targets,
+    pub(crate) sys: Arc<dyn SysSql>,
+    pub(crate) sys_group: Group,
+    host: RaftHost,
+    pub(crate) mesh: Arc<Mesh>,
+    desk: Arc<Desk>,
+    pub(crate) nudge: Notify,
+    pub(crate) passed: watch::Sender<Option<Pass>>,
+}
+
+/// What a node was given to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    /// Its role.
+    pub role: Role,
+    /// All voters.
+    pub voters: Vec<NodeId>,
+}
+
+impl Cluster {
+    /// Takes part: follows the rows of `sys`, and while this node leads `sys` makes Raft's groups agree with them. `sys_group` is
+    /// the group of the store's `sys`. The tasks live in `scope`.
+    pub fn start(
+        config: ClusterConfig,
+        sys: Arc<dyn SysSql>,
+        sys_group: Group,
+        host: RaftHost,
+        mesh: Arc<Mesh>,
+        scope: &Scope,
+    ) -> Result<Self, ClusterError> {
+        let desk = Arc::new(Desk {
+            node: config.identity.record.node,
+            cluster: config.identity.record.cluster.clone(),
+            transport: config.identity.record.transport,
+            authority: config.identity.authority()?,
+            sys: Arc::clone(&sys),
+            mesh: Arc::clone(&mesh),
+        });
+        let inner = Arc::new(Inner {
+            targets: config.targets,
+            config,
+            sys,
+            sys_group,
+            host,
+            mesh,
+            desk,
+            nudge: Notify::new(),
+            passed: watch::channel(None).0,
+        });
+        drop(scope.spawn_droppable("directory", directory::follow(Arc::clone(&inner))));
+        drop(scope.spawn_droppable("roles", controller::run(Arc::clone(&inner))));
+        Ok(Self(inner))
+    }
+
+    /// Writes the tables and this node's own row into the `sys` of a new cluster. Repeating it changes nothing.
+    pub async fn found(&self) -> Result<(), ClusterError> {
+        let Inner { config, sys, .. } = &*self.0;
+        let key = match &config.identity.credentials {
+            Credentials::Tls { key, .. } => NodeKey::from_pem(key)?.fingerprint(),
+            Credentials::Plain => Fingerprint::default(),
+        };
+        node_rows::found(sys.as_ref(), &config.identity.record, key, &config.version).await?;
+        self.0.nudge.notify_one();
+        Ok(())
+    }
+
+    /// Answers [`Service::Join`].
+    pub fn join_handler(&self) -> Arc<dyn Handler> {
+        Arc::new(ForStrangers(Arc::clone(&self.0.desk)))
+    }
+
+    /// Answers [`Service::Cluster`].
+    pub fn member_handler(&self) -> Arc<dyn Handler> {
+        Arc::new(service::ForMembers(Arc::clone(&self.0)))
+    }
+
+    /// Tells the leader that this node runs, where and in which version, and waits until it has its role. To be called at every
+    /// start, once calls are answered. Asks again as long as there is no leader, until `deadline`. May be dropped and repeated.
+    pub async fn announce(&self, deadline: Duration) -> Result<Placement, ClusterError> {
+        let record = &self.0.config.identity.record;
+        let announce = Announce {
+            form: FORM,
+            node: record.node,
+            address: record.address.clone(),
+            dqlite_address: record.dqlite_address.clone(),
+            version: self.0.config.version.clone(),
+        };
+        let until = Instant::now() + deadline;
+        let mut asked = 0_usize;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let error = match self.announce_once(&announce, asked, left).await {
+                Ok(placement) => return Ok(placement),
+                Err(error) => error,
+            };
+            let Disposition::Retry { .. } = error.disposition() else { return Err(error) };
+            if Instant::now() + LEADER_PAUSE >= until {
+                return Err(error);
+            }
+            asked += 1;
+            // Nothing tells a node that has no leader yet when there is one elsewhere; the leader itself contacts it soon.
+            let mut group = self.0.sys_group.watch();
+            tokio::select! {
+                biased;
+                _ = group.wait_for(|status| status.leader.is_some_and(|leader| leader != record.node)) => {
+                    rt::time::sleep(LEADER_PAUSE).await;
+                }
+                () = rt::time::sleep(LEADER_PAUSE) => {}
+            }
+        }
+    }
+
+    /// Asks the leader if one is known, else one member after the other: they know.
+    async fn announce_once(
+        &self,
+        announce: &Announce,
+        asked: usize,
+        left: Duration,
+    ) -> Result<Placement, ClusterError> {
+        let others: Vec<NodeId> = self.0.mesh.peers().into_iter().filter(|peer| *peer != self.0.node()).collect();
+        let to = match self.0.leader() {
+            Some(leader) => leader,
+            None if others.is_empty() => return Err(ClusterError::NoLeader),
+            None => others.get(asked % others.len()).copied().ok_or(ClusterError::NoLeader)?,
+        };
+        let body = encode(announce)?;
+        let answer = self.0.mesh.call(to, Service::Cluster, ANNOUNCE, body, left, Class::Control).await;
+        let announced: Announced = decode(&answer.map_err(ClusterError::of_call)?)?;
+        Ok(Placement { role: announced.role, voters: announced.voters })
+    }
+
+    /// Issues a join token, valid for a while and, if a name is given, only for a node of that name. The token's text is the only
+    /// copy of its secret.
+    pub async fn token_add(&self, name: Option<&NodeName>, valid: Duration) -> Result<(Token, TokenRow), ClusterError> {
+        let sys = self.0.sys.as_ref();
+        let ca = match (&self.0.config.identity.credentials, self.0.authority()) {
+            (Credentials::Plain, _) => Fingerprint::default(),
+            (Credentials::Tls { .. }, Some(authority)) => authority.fingerprint(),
+            (Credentials::Tls { ca, .. }, None) => crate::authority::fingerprint_of_pem(ca)?,
+        };
+        let mut members = node_rows::all(sys, ReadLevel::Linearizable).await?;
+        members.retain(|row| row.state == NodeRowState::Member);
+        let leader = self.0.leader();
+        // The leader first: it answers without passing on.
+        members.sort_by_key(|row| (Some(row.node) != leader, row.node));
+        let (id, secret) = (TokenId::random(), Secret::random());
+        let row = token_rows::add(sys, &id, &secret, name, valid).await?;
+        let addresses = members.into_iter().map(|row| row.address).take(Token::ADDRESSES_MAX).collect();
+        Ok((Token { addresses, ca, id, secret }, row))
+    }
+
+    /// All tokens that were not swept away yet, the newest first.
+    pub async fn tokens(&self) -> Result<Vec<TokenRow>, ClusterError> {
+        token_rows::all(self.0.sys.as_ref()).await
+    }
+
+    /// Makes a token useless. Who joined with it stays.
+    pub async fn token_revoke(&self, id: &TokenId) -> Result<TokenRow, ClusterError> {
+        token_rows::revoke(self.0.sys.as_ref(), id).await
+    }
+
+    /// The nodes that are joining, members, or leaving, by name, with their roles, as this node's copy of `sys` has them.
+    pub async fn nodes(&self, level: ReadLevel) -> Result<Vec<(NodeRow, Role)>, ClusterError> {
+        let rows = node_rows::all(self.0.sys.as_ref(), level).await?.into_iter();
+        let membership = self.0.sys_group.status().membership;
+        let rows = rows.filter(|row| row.state != NodeRowState::Removed);
+        Ok(rows
+            .map(|row| {
+                let role = role_in(&membership, row.node);
+                (row, role)
+            })
+            .collect())
+    }
+
+    /// Starts to let a member go: its roles move to others, leadership first, then it is removed. Returns when that is begun.
+    pub async fn leave(&self, node: NodeId) -> Result<(), ClusterError> {
+        node_rows::part(self.0.sys.as_ref(), node, NodeRowState::Leaving).await
+    }
+
+    /// Hands over the leadership of every group that this node leads; see [`hand_over`].
+    pub async fn hand_over(&self, deadline: Duration) -> Vec<base::GroupId> {
+        hand_over(&self.0.groups(), deadline).await
+    }
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Cluster({})", self.0.config.identity.record.name)
+    }
+}
+
+impl Inner {
+    pub(crate) fn node(&self) -> NodeId {
+        self.config.identity.record.node
+    }
+
+    pub(crate) fn groups(&self) -> Vec<Group> {
+        self.host.groups()
+    }
+
+    fn authority(&self) -> Option<&Authority> {
+        self.desk.authority.as_ref()
+    }
+
+    /// Who leads `sys`, as far as this node knows.
+    fn leader(&self) -> Option<NodeId> {
+        self.sys.leader()
+    }
+
+    /// The leader's side of an announcement: the row is written, and the answer waits for a pass of the role controller that saw it.
+    async fn announced(&self, announce: &Announce) -> Result<Announced, ClusterError> {
+        node_rows::announce(
+            self.sys.as_ref(),
+            announce.node,
+            &announce.address,
+            &announce.dqlite_address,
+            &announce.version,
+        )
+        .await?;
+        self.mesh.set_address(announce.node, announce.address.as_str());
+        let written = Instant::now();
+        let mut passed = self.passed.subscribe();
+        self.nudge.notify_one();
+        let settled = passed.wait_for(|pass| pass.is_some_and(|pass| pass.began >= written && pass.settled));
+        match rt::time::timeout(PLACE_MAX, settled).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) => return Err(ClusterError::NoLeader),
+            Err(_) if !leads(&self.sys_group.status()) => return Err(ClusterError::NoLeader),
+            Err(_) => return Err(ClusterError::NotPlaced { node: announce.node, waited: PLACE_MAX }),
+        }
+        let membership = self.sys_group.status().membership;
+        Ok(Announced {
+            form: FORM,
+            role: role_in(&membership, announce.node),
+            voters: membership.all_voters().into_iter().collect(),
+        })
+    }
+}

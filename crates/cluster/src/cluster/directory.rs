@@ -1,0 +1,52 @@
+//! Tells the mesh where the members are, and whom to answer no more, as the rows of `sys` say.
+
+use super::Inner;
+use crate::ClusterError;
+use crate::node_rows::{self, NodeRowState};
+use base::NodeId;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use store::ReadLevel;
+
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// Runs until it is dropped.
+pub(super) async fn follow(inner: Arc<Inner>) {
+    let mut group = inner.sys_group.watch();
+    loop {
+        let seen = group.borrow_and_update().applied;
+        let done = pass(&inner).await;
+        if let Err(error) = &done {
+            tracing::info!(%error, "the members could not be read; it is tried again");
+        }
+        let changed = async {
+            if group.wait_for(|status| status.applied != seen).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = changed => {}
+            () = rt::time::sleep(RETRY_AFTER), if done.is_err() => {}
+        }
+    }
+}
+
+async fn pass(inner: &Inner) -> Result<(), ClusterError> {
+    let rows = node_rows::all(inner.sys.as_ref(), ReadLevel::Local).await?;
+    let mut removed = BTreeSet::<NodeId>::new();
+    for row in rows {
+        match row.state {
+            NodeRowState::Removed => {
+                inner.mesh.forget(row.node);
+                removed.insert(row.node);
+            }
+            NodeRowState::Joining | NodeRowState::Member | NodeRowState::Leaving => {
+                inner.mesh.set_address(row.node, row.address);
+            }
+        }
+    }
+    inner.mesh.set_banished(removed);
+    Ok(())
+}

@@ -1,0 +1,44 @@
+//! What this node answers to members.
+
+use super::Inner;
+use crate::ClusterError;
+use crate::join::messages::{ANNOUNCE, Announce, REDEEM_FOR, decode, encode};
+use base::NodeId;
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use rpc::{Answer, Caller, Handler, Refusal};
+use rt::time::Instant;
+use std::sync::Arc;
+
+/// Answers members.
+pub(super) struct ForMembers(pub(super) Arc<Inner>);
+
+impl Handler for ForMembers {
+    fn handle(&self, caller: &Caller, method: u16, body: Bytes) -> BoxFuture<'static, Answer> {
+        let (inner, node, deadline) = (Arc::clone(&self.0), caller.node, caller.deadline);
+        async move {
+            let answer = match method {
+                REDEEM_FOR => inner.desk.redeem_for(&body).await,
+                ANNOUNCE => inner.announce(node, body, deadline).await,
+                other => Err(ClusterError::Message { why: format!("this version knows no method {other}") }),
+            };
+            answer.map_err(|error| Refusal::of(&error))
+        }
+        .boxed()
+    }
+}
+
+impl Inner {
+    async fn announce(&self, caller: Option<NodeId>, body: Bytes, deadline: Instant) -> Result<Bytes, ClusterError> {
+        let announce: Announce = decode(&body)?;
+        if self.desk.leads() {
+            return encode(&self.announced(&announce).await?);
+        }
+        // A member speaks for itself; one that passes on has taken this node for the leader and shall look again.
+        if caller == Some(announce.node) && announce.node != self.node() {
+            return self.desk.pass_on(ANNOUNCE, body, deadline).await;
+        }
+        Err(ClusterError::NoLeader)
+    }
+}

@@ -1,0 +1,259 @@
+//! The role controller: makes the Raft groups agree with `sys.nodes` and the role rules, on whichever node leads `sys`.
+//!
+//! Level-triggered: each pass reads the rows, the groups and who answers, decides with [`roles::plan`](crate::roles::plan), and acts.
+//! It keeps nothing that a successor would need; a pass that failed half-way is done again from what is then true.
+
+mod liveness;
+
+use crate::ClusterError;
+use crate::cluster::Inner;
+use crate::node_rows::{self, JOINING_MAX, NodeRow, NodeRowState};
+use crate::roles::{self, Change, Member};
+use crate::steps::{Assignment, Place, Step, role_in, steps};
+use base::{GroupId, NodeId, Role};
+use futures::future::{join_all, select_all};
+use liveness::Liveness;
+use raft::{Group, GroupState, GroupStatus};
+use rt::time::Instant;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use store::ReadLevel;
+use tokio::sync::watch;
+
+/// A pass that failed is done again after so long, unless something changes before.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+/// How long a member may take to copy a group's log before its promotion is put off to a later pass.
+const CATCH_UP_MAX: Duration = Duration::from_secs(5);
+/// Joining rows that may have lapsed are looked for this often, on the leader.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// The outcome of the controller's last pass on this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pass {
+    /// When it began.
+    pub(crate) began: Instant,
+    /// Whether this node led `sys`, and `sys` has the members it should have.
+    pub(crate) settled: bool,
+}
+
+/// What of a group's status calls for another pass: not its heartbeats.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Key {
+    leads: bool,
+    membership: Arc<raft::MembershipView>,
+    applied: Option<raft::LogPos>,
+}
+
+impl Key {
+    fn of(group: GroupId, status: &GroupStatus) -> Self {
+        Self {
+            leads: leads(status),
+            membership: Arc::clone(&status.membership),
+            // Rows are in `sys` only.
+            applied: if group == GroupId::SYS { status.applied } else { None },
+        }
+    }
+}
+
+pub(crate) fn leads(status: &GroupStatus) -> bool {
+    status.state == GroupState::Leader
+}
+
+/// Runs until it is dropped.
+pub(crate) async fn run(inner: Arc<Inner>) {
+    let mut liveness = Liveness::default();
+    let mut swept = None;
+    loop {
+        let began = Instant::now();
+        let mut watches: Vec<_> = inner.groups().iter().map(|group| (group.id(), group.watch())).collect();
+        let keys: Vec<Key> = watches.iter_mut().map(|(id, watch)| Key::of(*id, &watch.borrow_and_update())).collect();
+        let done = pass(&inner, &mut liveness).await;
+        let settled = match &done {
+            Ok(Done { settled, .. }) => *settled,
+            Err(error) => {
+                tracing::info!(%error, "the members' roles are not as they should be yet; it is tried again");
+                false
+            }
+        };
+        inner.passed.send_replace(Some(Pass { began, settled }));
+        let leading = matches!(&done, Ok(Done { leading: true, .. }));
+        if leading && swept.is_none_or(|at: Instant| at.elapsed() >= SWEEP_EVERY) {
+            swept = Some(Instant::now());
+            if let Err(error) = node_rows::sweep(inner.sys.as_ref()).await {
+                tracing::info!(%error, "joining nodes that never came up could not be removed; it is tried again");
+            }
+        }
+        let again = match &done {
+            Ok(Done { complete: true, .. }) => SWEEP_EVERY,
+            Ok(_) | Err(_) => RETRY_AFTER,
+        };
+        let next = liveness.next_verdict().map_or(began + again, |at| at.min(began + again)).max(Instant::now());
+        tokio::select! {
+            biased;
+            () = inner.nudge.notified() => {}
+            () = any_changed(&mut watches, &keys) => {}
+            () = liveness.changed() => {}
+            () = rt::time::sleep_until(next) => {}
+        }
+    }
+}
+
+/// Waits until a group differs from its key in something that matters here.
+async fn any_changed(watches: &mut [(GroupId, watch::Receiver<GroupStatus>)], keys: &[Key]) {
+    let changes = watches.iter_mut().zip(keys).map(|((id, watch), key)| {
+        let differs = async move {
+            // A stopped group changes no more; that it stopped was a change.
+            while watch.changed().await.is_ok() {
+                if Key::of(*id, &watch.borrow_and_update()) != *key {
+                    return;
+                }
+            }
+            std::future::pending::<()>().await;
+        };
+        Box::pin(differs)
+    });
+    let changes: Vec<_> = changes.collect();
+    if changes.is_empty() {
+        std::future::pending::<()>().await;
+    }
+    select_all(changes).await;
+}
+
+/// What a pass came to.
+struct Done {
+    /// This node leads `sys`.
+    leading: bool,
+    /// `sys` has the members it should have.
+    settled: bool,
+    /// And so has every other group.
+    complete: bool,
+}
+
+async fn pass(inner: &Inner, liveness: &mut Liveness) -> Result<Done, ClusterError> {
+    let status = inner.sys_group.status();
+    if !leads(&status) {
+        liveness.forget();
+        return Ok(Done { leading: false, settled: false, complete: true });
+    }
+    let rows = node_rows::all(inner.sys.as_ref(), ReadLevel::Linearizable).await?;
+    let members: Vec<(&NodeRow, Member)> = rows
+        .iter()
+        .filter(|row| matches!(row.state, NodeRowState::Member | NodeRowState::Leaving))
+        .map(|row| (row, member(row, &status)))
+        .collect();
+    if !members.iter().any(|(row, _)| row.node == inner.node()) {
+        // The cluster is being founded: its first row is not there yet.
+        return Ok(Done { leading: true, settled: false, complete: true });
+    }
+    let nodes: BTreeSet<NodeId> = members.iter().map(|(row, _)| row.node).collect();
+    let alive = liveness.alive(&inner.mesh, inner.node(), &nodes);
+    let plain: Vec<Member> = members.iter().map(|(_, member)| member.clone()).collect();
+    let plan = roles::plan(&plain, &alive, inner.node(), inner.targets);
+    if let [Change::Transfer { to }] = plan.as_slice() {
+        inner.sys_group.transfer_leadership(Some(*to)).await?;
+        return Ok(Done { leading: false, settled: false, complete: false });
+    }
+    let assignment = assign(&members, &plan);
+    conform(&inner.sys_group, &assignment).await?;
+    rt::sim_point!("roles.after_sys");
+    let groups = inner.groups();
+    let others = groups.iter().filter(|group| group.id() != GroupId::SYS);
+    let others = join_all(others.map(|group| conform_other(group, &assignment))).await;
+    let complete = others.iter().all(|done| *done);
+    if complete {
+        let_go(inner, &rows, &assignment).await?;
+    }
+    Ok(Done { leading: true, settled: true, complete })
+}
+
+fn member(row: &NodeRow, status: &GroupStatus) -> Member {
+    Member {
+        node: row.node,
+        role: role_in(&status.membership, row.node),
+        leaving: row.state == NodeRowState::Leaving,
+        failure_domain: row.failure_domain,
+        weight: row.weight,
+    }
+}
+
+/// The roles after the plan.
+fn assign(members: &[(&NodeRow, Member)], plan: &[Change]) -> Assignment {
+    let mut roles: Vec<(NodeId, Role, &str)> =
+        members.iter().map(|(row, member)| (row.node, member.role, row.address.as_str())).collect();
+    for change in plan {
+        let (node, to) = match change {
+            Change::Assign { node, role } => (*node, *role),
+            Change::Dismiss { node } => (*node, Role::Spare),
+            Change::Transfer { .. } => continue,
+        };
+        if let Some((_, role, _)) = roles.iter_mut().find(|(id, ..)| *id == node) {
+            *role = to;
+        }
+    }
+    let places = roles.into_iter().filter(|(_, role, _)| *role != Role::Spare);
+    places.map(|(node, role, address)| (node, Place { role, address: address.to_owned() })).collect()
+}
+
+/// Brings one group that this node leads to the assignment, one change at a time.
+async fn conform(group: &Group, wanted: &Assignment) -> Result<(), ClusterError> {
+    for step in steps(wanted, &group.status().membership) {
+        tracing::info!(group = %group.id(), ?step, "changing members");
+        match step {
+            Step::Add(node, address) => group.add_learner(node, address).await?,
+            Step::Voters(voters) => {
+                caught_up(group, &voters).await?;
+                rt::sim_point!("join.before_promote");
+                group.change_voters(voters).await?;
+                rt::sim_point!("join.after_promote");
+            }
+            Step::Remove(node) => group.remove(node).await?,
+        }
+    }
+    Ok(())
+}
+
+async fn conform_other(group: &Group, wanted: &Assignment) -> bool {
+    let status = group.status();
+    if !leads(&status) {
+        // Its leadership follows that of `sys`, and then it is our turn. A group without members is being created.
+        return status.membership.since.is_none();
+    }
+    match conform(group, wanted).await {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::info!(group = %group.id(), %error, "its members are not as they should be yet; it is tried again");
+            false
+        }
+    }
+}
+
+/// Waits until all who shall vote have what the log has now: a voter that is far behind would hold up every write.
+async fn caught_up(group: &Group, voters: &BTreeSet<NodeId>) -> Result<(), ClusterError> {
+    let mut watch = group.watch();
+    let goal = watch.borrow().last_log;
+    let old = watch.borrow().membership.all_voters();
+    let new: Vec<NodeId> = voters.difference(&old).copied().collect();
+    let there =
+        watch.wait_for(|status| !leads(status) || new.iter().all(|node| status.matched.get(node).copied() >= goal));
+    match rt::time::timeout(CATCH_UP_MAX, there).await {
+        Ok(Ok(status)) if leads(&status) => Ok(()),
+        Ok(Ok(status)) => Err(raft::ChangeError::NotLeader { leader: status.leader }.into()),
+        Ok(Err(_stopped)) => Err(raft::ChangeError::Stopped.into()),
+        Err(_late) => {
+            let behind = new.first().copied().unwrap_or_default();
+            Err(ClusterError::NotPlaced { node: behind, waited: CATCH_UP_MAX })
+        }
+    }
+}
+
+/// Notes that leaving nodes have gone: no group knows them any more.
+async fn let_go(inner: &Inner, rows: &[NodeRow], assignment: &Assignment) -> Result<(), ClusterError> {
+    let gone = rows.iter().filter(|row| row.state == NodeRowState::Leaving && !assignment.contains_key(&row.node));
+    for row in gone {
+        node_rows::part(inner.sys.as_ref(), row.node, NodeRowState::Removed).await?;
+    }
+    Ok(())
+}
+
+const _: () = assert!(JOINING_MAX.as_secs() >= SWEEP_EVERY.as_secs());

@@ -1,0 +1,188 @@
+//! The codes and their pages.
+
+use base::{Code, ErrorPage};
+
+pub(crate) mod code {
+    use base::Code;
+
+    pub(crate) const TOKEN_FORM: Code = Code("BL-CLU-001");
+    pub(crate) const TOKEN_VERSION: Code = Code("BL-CLU-002");
+    pub(crate) const TOKEN_UNKNOWN: Code = Code("BL-CLU-003");
+    pub(crate) const TOKEN_USED: Code = Code("BL-CLU-004");
+    pub(crate) const TOKEN_EXPIRED: Code = Code("BL-CLU-005");
+    pub(crate) const TOKEN_NAME: Code = Code("BL-CLU-006");
+    pub(crate) const NAME_TAKEN: Code = Code("BL-CLU-007");
+    pub(crate) const ADDRESS_TAKEN: Code = Code("BL-CLU-008");
+    pub(crate) const NAME: Code = Code("BL-CLU-009");
+    pub(crate) const ADDRESS: Code = Code("BL-CLU-010");
+    pub(crate) const FILE: Code = Code("BL-CLU-011");
+    pub(crate) const DAMAGED: Code = Code("BL-CLU-012");
+    pub(crate) const ALREADY_MEMBER: Code = Code("BL-CLU-013");
+    pub(crate) const NO_AUTHORITY: Code = Code("BL-CLU-014");
+    pub(crate) const CERTIFICATE: Code = Code("BL-CLU-015");
+    pub(crate) const UNREACHABLE: Code = Code("BL-CLU-016");
+    pub(crate) const OTHER_KEY: Code = Code("BL-CLU-017");
+    pub(crate) const NOT_MEMBER: Code = Code("BL-CLU-018");
+    pub(crate) const NOT_PLACED: Code = Code("BL-CLU-019");
+    pub(crate) const NO_LEADER: Code = Code("BL-CLU-020");
+    pub(crate) const MESSAGE: Code = Code("BL-CLU-021");
+    pub(crate) const ROW: Code = Code("BL-CLU-022");
+    pub(crate) const REFUSED: Code = Code("BL-CLU-023");
+    pub(crate) const KEY_IN_USE: Code = Code("BL-CLU-024");
+}
+
+const fn page(code: Code, title: &'static str, cause: &'static str, next: &'static str) -> ErrorPage {
+    ErrorPage { code, title, cause, next }
+}
+
+/// The pages of this crate's codes.
+pub const PAGES: &[ErrorPage] = &[
+    page(
+        code::TOKEN_FORM,
+        "The text is not a join token",
+        "A join token starts with `bl1.` and is one unbroken word. Most often a part of it was lost in copying.",
+        "Copy the whole token again, or make a new one with `bowline token add` on a member.",
+    ),
+    page(
+        code::TOKEN_VERSION,
+        "The join token is of a newer form",
+        "The cluster runs a newer version of Bowline than this machine.",
+        "Install the cluster's version here (`bowline status` on a member shows it), then join again.",
+    ),
+    page(
+        code::TOKEN_UNKNOWN,
+        "The cluster does not know the join token",
+        "It was revoked, or it expired long ago and was swept away, or another cluster issued it.",
+        "Make a new one with `bowline token add` on a member.",
+    ),
+    page(
+        code::TOKEN_USED,
+        "The join token was used already",
+        "A token lets in one machine. The machine that used it can repeat its join with the same token; this one presents another key, \
+         because it is another machine or its state directory was removed in between.",
+        "Make a new one with `bowline token add` on a member.",
+    ),
+    page(
+        code::TOKEN_EXPIRED,
+        "The join token has expired",
+        "A token is valid for an hour unless it was issued for longer. What counts is the clock of the cluster's leader.",
+        "Make a new one with `bowline token add` on a member, with `--valid` for a longer time.",
+    ),
+    page(
+        code::TOKEN_NAME,
+        "The join token is for a node of another name",
+        "It was issued with `--name`, and this machine joins under another name.",
+        "Join with `--name` as the message says, or make a token without a name.",
+    ),
+    page(
+        code::NAME_TAKEN,
+        "A member has that name already",
+        "Names are unique among the members. A machine that was wiped joins as a new node: the old one of its name must go first.",
+        "Join with another `--name`; `bowline node list` shows who has which.",
+    ),
+    page(
+        code::ADDRESS_TAKEN,
+        "A member has that address already",
+        "Two nodes cannot be reached under one address. Perhaps this machine was a member before and was wiped.",
+        "Join with another `--address`; `bowline node list` shows who has which.",
+    ),
+    page(
+        code::NAME,
+        "The name cannot be a node's name",
+        "A node's name is 1 to 63 letters, digits, dots and dashes, starting and ending with a letter or digit.",
+        "Give another one with `--name`.",
+    ),
+    page(
+        code::ADDRESS,
+        "The address cannot be a node's address",
+        "Other nodes connect to it: it must be a host name or an address of this machine that they can reach, and a port.",
+        "Give another one with `--address HOST:PORT`.",
+    ),
+    page(
+        code::FILE,
+        "A file of the node's identity cannot be read or written",
+        "The operating system refused: the message has the file and the reason. The daemon must own its state directory.",
+        "Check the owner and the mode of the file and of the directories above it, and the space on the disk.",
+    ),
+    page(
+        code::DAMAGED,
+        "A file of the node's identity is damaged or does not fit the others",
+        "The files in `identity/` of the state directory belong together: node.json, node.pem, node.key, ca.pem and, where the node \
+         may sign, ca.key. One of them was changed, replaced or lost, or the certificate has expired.",
+        "Restore `identity/` from a backup of this machine; or remove the state directory and join again as a new node.",
+    ),
+    page(
+        code::ALREADY_MEMBER,
+        "This machine is a member of a cluster already",
+        "Its state directory holds a node's identity and data.",
+        "`bowline status` shows the cluster. To make it a new node of another cluster, stop it and remove its state directory.",
+    ),
+    page(
+        code::NO_AUTHORITY,
+        "This node does not hold the key of the cluster's CA",
+        "`identity/ca.key` is missing, so this node cannot let others in while it leads.",
+        "Copy `identity/ca.key` from another member over a secure channel, mode 0600.",
+    ),
+    page(
+        code::CERTIFICATE,
+        "A certificate could not be made",
+        "A defect in Bowline, or a CA key file that was made by something else.",
+        "Please report it with the message.",
+    ),
+    page(
+        code::UNREACHABLE,
+        "No member of the cluster could be reached",
+        "The token carries the members' addresses as they were when it was issued. The message has what happened at each: most often a \
+         firewall drops port 7440/tcp.",
+        "From this machine try `nc -vz HOST 7440`; if the members have moved, make a new token.",
+    ),
+    page(
+        code::OTHER_KEY,
+        "A request to join was made with another key than its connection",
+        "Somebody passed on the request of another machine, or there is a defect in Bowline.",
+        "Join again from the machine itself.",
+    ),
+    page(
+        code::NOT_MEMBER,
+        "The node is not a member, or no longer",
+        "It was removed from the cluster, or its join was never finished and has lapsed.",
+        "To make it a new node, remove its state directory and join again with a new token.",
+    ),
+    page(
+        code::NOT_PLACED,
+        "The node is a member but waits for its role",
+        "The leader has to copy the databases to it first, or other changes of members come before. It goes on by itself.",
+        "`bowline status` shows the role as soon as it has one.",
+    ),
+    page(
+        code::NO_LEADER,
+        "The cluster has no leader at the moment",
+        "An election is under way (well under a second), or a majority of the voters is down.",
+        "Try again in a moment; `bowline status` shows which members answer.",
+    ),
+    page(
+        code::MESSAGE,
+        "A message of another node could not be read",
+        "The two nodes run versions too far apart, or there is a defect in Bowline.",
+        "`bowline node list` shows the versions.",
+    ),
+    page(
+        code::ROW,
+        "A row about the cluster in `sys` is damaged",
+        "Somebody wrote to the cluster's own tables, or there is a defect in Bowline.",
+        "`bowline sql sys 'select * from nodes'` (or tokens) shows the rows.",
+    ),
+    page(
+        code::REFUSED,
+        "A member refused, with an error that this version does not know",
+        "The member runs a newer version.",
+        "Run `bowline explain` with the code in the message on that member.",
+    ),
+    page(
+        code::KEY_IN_USE,
+        "A member has this machine's key already",
+        "The machine was a member, and a part of its identity is still here. A node whose data is gone must not come back under its \
+         old id: it might vote again on what it has forgotten. The key has been put away.",
+        "Join again with a new token: the machine becomes a new node. Then remove the old one; `bowline node list` shows it.",
+    ),
+];

@@ -1,0 +1,114 @@
+use super::*;
+use std::os::unix::fs::PermissionsExt;
+
+fn who(name: &str) -> crate::JoinAs {
+    crate::JoinAs {
+        name: NodeName::new(name).unwrap(),
+        address: "10.0.0.1:7440".to_owned(),
+        dqlite_address: "10.0.0.1:9000".to_owned(),
+        version: "0.1.0".to_owned(),
+    }
+}
+
+fn founded() -> (tempfile::TempDir, PathBuf, NodeIdentity) {
+    let state = tempfile::tempdir().unwrap();
+    let dir = state.path().join("identity");
+    let identity = NodeIdentity::found(&dir, &who("box1"), Transport::Tls).unwrap();
+    (state, dir, identity)
+}
+
+fn why(dir: &Path) -> String {
+    NodeIdentity::load(dir, Transport::Tls).unwrap_err().to_string()
+}
+
+#[test]
+fn an_identity_is_read_as_it_was_written_and_no_one_else_may_read_it() {
+    let (_state, dir, identity) = founded();
+    assert_eq!(NodeIdentity::load(&dir, Transport::Tls).unwrap(), Some(identity.clone()));
+    assert!(matches!(identity.mesh().unwrap(), Identity::Tls(_)));
+    assert!(identity.authority().unwrap().is_some());
+    for file in rt::fs::list(&dir).unwrap() {
+        let mode = std::fs::File::open(dir.join(&file)).unwrap().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+    assert_eq!(rt::fs::list(&dir).unwrap(), ["ca.key", "ca.pem", "node.json", "node.key", "node.pem"]);
+}
+
+#[test]
+fn a_machine_without_a_record_is_no_node_whatever_else_is_there() {
+    let (_state, dir, _) = founded();
+    rt::fs::remove_file(&dir.join(RECORD)).unwrap();
+    assert_eq!(NodeIdentity::load(&dir, Transport::Tls).unwrap(), None);
+    assert_eq!(NodeIdentity::load(Path::new("/nowhere/at/all"), Transport::Tls).unwrap(), None);
+}
+
+#[test]
+fn a_node_is_not_founded_twice() {
+    let (_state, dir, identity) = founded();
+    let error = NodeIdentity::found(&dir, &who("box1"), Transport::Tls).unwrap_err();
+    assert!(matches!(error, ClusterError::AlreadyMember { node, .. } if node == identity.record.node));
+    assert!(joining_key(&dir).is_err());
+    assert_eq!(NodeIdentity::load(&dir, Transport::Tls).unwrap(), Some(identity));
+}
+
+#[test]
+fn loading_says_which_file_is_wrong_and_how() {
+    let (_state, dir, identity) = founded();
+    let (_state2, other, _) = founded();
+    for file in [CA, CERTIFICATE, KEY] {
+        let whole = rt::fs::read(&dir.join(file)).unwrap();
+        rt::fs::remove_file(&dir.join(file)).unwrap();
+        assert!(why(&dir).ends_with(&format!("{file}: it is missing")), "{}", why(&dir));
+        for damage in [&b""[..], b"\xff\xfe", &whole[..whole.len() / 2]] {
+            rt::fs::write_atomic(&dir.join(file), damage).unwrap();
+            let error = NodeIdentity::load(&dir, Transport::Tls).unwrap_err();
+            assert!(matches!(error, ClusterError::Damaged { .. }), "{file}: {error}");
+        }
+        rt::fs::write_atomic(&dir.join(file), &whole).unwrap();
+    }
+    for (file, expected) in [
+        (KEY, "node.key: it is not the key of node.pem"),
+        (CERTIFICATE, "node.json says"),
+        (CA, "does not vouch for it"),
+        (CA_KEY, "the CA's key is not that of its certificate"),
+    ] {
+        let whole = rt::fs::read(&dir.join(file)).unwrap();
+        rt::fs::write_atomic(&dir.join(file), &rt::fs::read(&other.join(file)).unwrap()).unwrap();
+        assert!(why(&dir).contains(expected), "{file}: {}", why(&dir));
+        rt::fs::write_atomic(&dir.join(file), &whole).unwrap();
+    }
+    rt::fs::write_atomic(&dir.join(RECORD), b"{\"format\": 2}").unwrap();
+    assert!(why(&dir).contains("node.json"), "{}", why(&dir));
+    identity.save(&dir).unwrap();
+    assert!(NodeIdentity::load(&dir, Transport::Plain).unwrap_err().to_string().contains("transport"));
+    assert_eq!(NodeIdentity::load(&dir, Transport::Tls).unwrap(), Some(identity));
+}
+
+#[test]
+fn a_node_that_may_not_lead_has_no_authority() {
+    let (_state, dir, _) = founded();
+    rt::fs::remove_file(&dir.join(CA_KEY)).unwrap();
+    let identity = NodeIdentity::load(&dir, Transport::Tls).unwrap().unwrap();
+    assert!(identity.authority().unwrap().is_none());
+}
+
+#[test]
+fn a_join_that_was_killed_is_repeated_with_the_same_key() {
+    let state = tempfile::tempdir().unwrap();
+    let dir = state.path().join("identity");
+    let first = joining_key(&dir).unwrap().fingerprint();
+    assert_eq!(joining_key(&dir).unwrap().fingerprint(), first);
+    forget_joining_key(&dir).unwrap();
+    forget_joining_key(&dir).unwrap();
+    assert_ne!(joining_key(&dir).unwrap().fingerprint(), first);
+}
+
+#[test]
+fn the_simulators_identity_has_no_keys() {
+    let state = tempfile::tempdir().unwrap();
+    let dir = state.path().join("identity");
+    let identity = NodeIdentity::found(&dir, &who("box1"), Transport::Plain).unwrap();
+    assert_eq!(rt::fs::list(&dir).unwrap(), ["node.json"]);
+    assert_eq!(NodeIdentity::load(&dir, Transport::Plain).unwrap(), Some(identity));
+    assert!(NodeIdentity::load(&dir, Transport::Tls).is_err(), "a real node never runs without certificates");
+}

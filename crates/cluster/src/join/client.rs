@@ -1,0 +1,212 @@
+//! The joiner's side: from a token to an identity on disk.
+
+use super::messages::{FORM, JoinAnswer, JoinRequest, MemberAddress, REDEEM, decode, encode};
+use crate::authority::{NodeKey, fingerprint_of_pem};
+use crate::error::code;
+use crate::identity::{Transport, forget_joining_key, joining_key, joining_mark, refuse_member};
+use crate::names::check_address;
+use crate::{ClusterError, ClusterId, Credentials, NodeIdentity, NodeName, NodeRecord, Token};
+use base::{Disposition, Fault, NodeId};
+use bytes::Bytes;
+use rpc::{ConnectError, Fingerprint, Mesh, StrangerConnection, StrangerIdentity};
+use rt::time::Instant;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long one member may take to connect and to answer.
+const CONNECT_MAX: Duration = Duration::from_secs(2);
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// The wait after a round in which every member said "later".
+const ROUND_PAUSE: Duration = Duration::from_millis(200);
+
+/// As what a machine joins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinAs {
+    /// Its name.
+    pub name: NodeName,
+    /// Where other nodes reach it, `host:port`.
+    pub address: String,
+    /// Where dqlite clients reach it.
+    pub dqlite_address: String,
+    /// The version of its daemon.
+    pub version: String,
+}
+
+impl JoinAs {
+    pub(crate) fn check(&self) -> Result<(), ClusterError> {
+        // What came over the wire was not made by `NodeName::new` on this side.
+        NodeName::new(self.name.as_str())?;
+        check_address(&self.address)?;
+        if !self.dqlite_address.starts_with('@') {
+            check_address(&self.dqlite_address)?;
+        }
+        Ok(())
+    }
+}
+
+/// A machine that was let in, its identity on disk. It becomes a member once its daemon runs and says so.
+#[derive(Debug, Clone)]
+pub struct Joined {
+    /// Who it is now.
+    pub identity: NodeIdentity,
+    /// The members that were there.
+    pub members: Vec<MemberAddress>,
+    /// Who led `sys`.
+    pub leader: NodeId,
+    /// How far this machine's clock is ahead of the leader's, in milliseconds, give or take the time the answer took.
+    pub clock_ahead_ms: i64,
+}
+
+impl Joined {
+    /// Tells the mesh where the members are: until `sys` has come over, nothing else does.
+    pub fn introduce(&self, mesh: &Mesh) {
+        for member in &self.members {
+            mesh.set_address(member.node, &member.address);
+        }
+    }
+}
+
+/// Joins: redeems the token at one of the members that it names and writes the identity to `dir`.
+///
+/// Tries every member, again and again until `deadline`, as long as the reason lets hope: no answer, or "later". May be dropped
+/// or killed at any point and repeated with the same token: the key is on disk before anybody hears of it, and the same key
+/// with the same token gets the same answer.
+pub async fn join(
+    dir: &Path,
+    token: &Token,
+    who: &JoinAs,
+    transport: Transport,
+    deadline: Duration,
+) -> Result<Joined, ClusterError> {
+    who.check()?;
+    let until = Instant::now() + deadline;
+    let key = Key::prepare(dir, transport, who).await?;
+    let request = JoinRequest {
+        form: FORM,
+        token: token.id.to_string(),
+        secret: token.secret.clone(),
+        who: who.clone(),
+        request: key.request.clone(),
+    };
+    let body = encode(&request)?;
+    let answer = match ask_all(token, &key.stranger, &body, until).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            if [code::NOT_MEMBER, code::KEY_IN_USE].contains(&error.code()) {
+                // The cluster has closed the book on this key; the next attempt needs a new one.
+                on_disk(dir, forget_joining_key).await?;
+            }
+            return Err(error);
+        }
+    };
+    rt::sim_point!("join.before_save");
+    let joined = key.accept(answer, token.ca, who, transport)?;
+    let identity = joined.identity.clone();
+    on_disk(dir, move |dir| refuse_member(dir).and_then(|()| identity.save(dir))).await?;
+    rt::sim_point!("join.after_save");
+    Ok(joined)
+}
+
+/// The machine's key and what is made from it.
+struct Key {
+    pem: String,
+    stranger: StrangerIdentity,
+    request: Vec<u8>,
+}
+
+impl Key {
+    async fn prepare(dir: &Path, transport: Transport, who: &JoinAs) -> Result<Self, ClusterError> {
+        if transport == Transport::Plain {
+            let fingerprint = on_disk(dir, joining_mark).await?;
+            let stranger = StrangerIdentity::Plain { fingerprint };
+            return Ok(Self { pem: String::new(), stranger, request: Vec::new() });
+        }
+        let key: NodeKey = on_disk(dir, joining_key).await?;
+        let (certificate, private) = key.self_signed()?;
+        let stranger = StrangerIdentity::Tls { certificate, key: private };
+        Ok(Self { pem: key.pem(), stranger, request: key.request(&who.name)? })
+    }
+
+    /// Checks the answer: it must come from the CA that the token pins and be for this key.
+    fn accept(
+        self,
+        answer: JoinAnswer,
+        ca: Fingerprint,
+        who: &JoinAs,
+        transport: Transport,
+    ) -> Result<Joined, ClusterError> {
+        let here = u64::try_from(rt::time::wall().as_millis()).unwrap_or(u64::MAX);
+        let credentials = match transport {
+            Transport::Plain => Credentials::Plain,
+            Transport::Tls => {
+                if fingerprint_of_pem(&answer.ca)? != ca {
+                    return Err(ClusterError::Message { why: "the CA in the answer is not the token's".to_owned() });
+                }
+                let ca_key = Some(answer.ca_key).filter(|key| !key.is_empty());
+                Credentials::Tls { ca: answer.ca, ca_key, certificate: answer.certificate, key: self.pem }
+            }
+        };
+        let record = NodeRecord::new(answer.node, ClusterId::from_text(answer.cluster), transport, who);
+        Ok(Joined {
+            identity: NodeIdentity { record, credentials },
+            members: answer.members,
+            leader: answer.leader,
+            clock_ahead_ms: here.cast_signed().saturating_sub(answer.wall_ms.cast_signed()),
+        })
+    }
+}
+
+/// Asks one member after the other until one lets us in, one says no for good, or the time is over.
+async fn ask_all(
+    token: &Token,
+    stranger: &StrangerIdentity,
+    body: &Bytes,
+    until: Instant,
+) -> Result<JoinAnswer, ClusterError> {
+    loop {
+        let mut tried = Vec::new();
+        let mut later = None;
+        for address in &token.addresses {
+            match ask(address, token.ca, stranger, body).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) if !matches!(error.disposition(), Disposition::Retry { .. }) => return Err(error),
+                Err(ClusterError::Connect { address, error }) => tried.push(format!("{address}: {error}")),
+                Err(error) => later = Some(error),
+            }
+        }
+        if Instant::now() + ROUND_PAUSE >= until {
+            return Err(later.unwrap_or(ClusterError::Unreachable { tried }));
+        }
+        rt::time::sleep(ROUND_PAUSE).await;
+    }
+}
+
+async fn ask(
+    address: &str,
+    ca: Fingerprint,
+    stranger: &StrangerIdentity,
+    body: &Bytes,
+) -> Result<JoinAnswer, ClusterError> {
+    let connect = |error: ConnectError| ClusterError::Connect { address: address.to_owned(), error };
+    let mut connection = StrangerConnection::open(address, stranger, ca, CONNECT_MAX).await.map_err(connect)?;
+    let answer = connection.call(REDEEM, body.clone(), ANSWER_MAX).await.map_err(ClusterError::of_call)?;
+    decode(&answer)
+}
+
+/// Does file work where it may block.
+async fn on_disk<T: Send + 'static>(
+    dir: &Path,
+    work: impl FnOnce(&Path) -> Result<T, ClusterError> + Send + 'static,
+) -> Result<T, ClusterError> {
+    let dir: PathBuf = dir.to_owned();
+    match rt::blocking::run({
+        let dir = dir.clone();
+        move || work(&dir)
+    })
+    .await
+    {
+        Ok(done) => done,
+        Err(end) => Err(ClusterError::File { path: dir, error: std::io::Error::other(end.to_string()) }),
+    }
+}

@@ -1,0 +1,97 @@
+//! What nodes say to each other about membership. Encoded with postcard; the first field of each is its form.
+
+use crate::token::Secret;
+use crate::{ClusterError, JoinAs};
+use base::{NodeId, Role};
+use bytes::Bytes;
+use rpc::Fingerprint;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// The form of all messages here.
+pub(crate) const FORM: u16 = 1;
+/// Redeem a token: method of the join service, for strangers.
+pub(crate) const REDEEM: u16 = 1;
+/// Redeem a token for a stranger: method of the cluster service, for members.
+pub(crate) const REDEEM_FOR: u16 = 1;
+/// A member runs: method of the cluster service.
+pub(crate) const ANNOUNCE: u16 = 2;
+
+/// A machine asks to be let in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct JoinRequest {
+    pub(crate) form: u16,
+    pub(crate) token: String,
+    pub(crate) secret: Secret,
+    pub(crate) who: JoinAs,
+    /// The certificate request (DER); empty on the simulator's transport.
+    pub(crate) request: Vec<u8>,
+}
+
+/// A member passes on what a stranger asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct JoinRequestFor {
+    pub(crate) form: u16,
+    /// The key that the stranger's connection proved.
+    pub(crate) key: Fingerprint,
+    pub(crate) request: JoinRequest,
+}
+
+/// A machine is let in.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct JoinAnswer {
+    pub(crate) form: u16,
+    pub(crate) node: NodeId,
+    pub(crate) cluster: String,
+    /// PEM texts; empty on the simulator's transport.
+    pub(crate) ca: String,
+    pub(crate) ca_key: String,
+    pub(crate) certificate: String,
+    pub(crate) members: Vec<MemberAddress>,
+    pub(crate) leader: NodeId,
+    /// The leader's clock, in milliseconds since the Unix epoch.
+    pub(crate) wall_ms: u64,
+}
+
+/// Where a member is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberAddress {
+    /// The member.
+    pub node: NodeId,
+    /// Its name.
+    pub name: String,
+    /// `host:port` for other nodes.
+    pub address: String,
+}
+
+/// A member says that it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Announce {
+    pub(crate) form: u16,
+    pub(crate) node: NodeId,
+    pub(crate) address: String,
+    pub(crate) dqlite_address: String,
+    pub(crate) version: String,
+}
+
+/// The member has its role.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Announced {
+    pub(crate) form: u16,
+    pub(crate) role: Role,
+    pub(crate) voters: Vec<NodeId>,
+}
+
+pub(crate) fn encode(message: &impl Serialize) -> Result<Bytes, ClusterError> {
+    postcard::to_stdvec(message).map(Bytes::from).map_err(|error| ClusterError::Message { why: error.to_string() })
+}
+
+/// Total: what does not decode, or has another form, is an error.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ClusterError> {
+    let unreadable = |why: String| ClusterError::Message { why };
+    let (form, _) = postcard::take_from_bytes::<u16>(bytes).map_err(|error| unreadable(error.to_string()))?;
+    if form != FORM {
+        return Err(unreadable(format!("its form is {form}, this version reads {FORM}")));
+    }
+    postcard::from_bytes(bytes).map_err(|error| unreadable(error.to_string()))
+}

@@ -1,0 +1,160 @@
+use super::*;
+use proptest::prelude::*;
+
+/// Members in one line: `1V* 2S! 3- 4V>`: id, role (Voter, Stand-by, - spare), then `*` leader, `!` not answering, `>` leaving,
+/// `@n` failure domain, `/n` weight.
+fn members(line: &str) -> (Vec<Member>, BTreeSet<NodeId>, NodeId) {
+    let (mut all, mut alive, mut leader) = (Vec::new(), BTreeSet::new(), NodeId(0));
+    for word in line.split_whitespace() {
+        let digits = word.find(|c: char| !c.is_ascii_digit()).unwrap();
+        let node = NodeId(word[..digits].parse().unwrap());
+        let marks = &word[digits..];
+        let number = |mark: char| {
+            let from = marks.find(mark)? + 1;
+            marks[from..].split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+        };
+        let role = match marks.chars().next().unwrap() {
+            'V' => Role::Voter,
+            'S' => Role::StandBy,
+            '-' => Role::Spare,
+            other => panic!("{other}"),
+        };
+        if !marks.contains('!') {
+            alive.insert(node);
+        }
+        if marks.contains('*') {
+            leader = node;
+        }
+        let (failure_domain, weight) = (number('@').unwrap_or(node.0), number('/').unwrap_or(0));
+        all.push(Member { node, role, leaving: marks.contains('>'), failure_domain, weight });
+    }
+    (all, alive, leader)
+}
+
+fn changes(line: &str, targets: Targets) -> String {
+    let (members, alive, leader) = members(line);
+    let words = plan(&members, &alive, leader, targets).into_iter().map(|change| match change {
+        Change::Transfer { to } => format!("lead:{to}"),
+        Change::Assign { node, role: Role::Voter } => format!("{node}V"),
+        Change::Assign { node, role: Role::StandBy } => format!("{node}S"),
+        Change::Assign { node, role: Role::Spare } => format!("{node}-"),
+        Change::Dismiss { node } => format!("{node}out"),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_rules_are_dqlites() {
+    let table = [
+        // One and two members: one voter, and the other stands by.
+        ("1V*", ""),
+        ("1V* 2-", "2S"),
+        ("1V* 2S", ""),
+        ("1V* 2S!", ""),
+        ("1V* 2V", "2S"),
+        ("1V 2V*", "1S"),
+        // The third member makes three voters in one step.
+        ("1V* 2S 3-", "2V 3V"),
+        ("1V* 2V 3V", ""),
+        // Not before it answers: two voters would be worse than one.
+        ("1V* 2S 3-!", "3S"),
+        ("1V* 2S! 3-!", "3S"),
+        // The fourth to sixth stand by, the seventh is spare.
+        ("1V* 2V 3V 4-", "4S"),
+        ("1V* 2V 3V 4S 5S 6-", "6S"),
+        ("1V* 2V 3V 4S 5S 6S 7-", ""),
+        // A voter that is gone keeps its vote as long as nobody can take it.
+        ("1V* 2V 3V!", ""),
+        ("1V* 2V! 3V!", ""),
+        // Otherwise a stand-by takes it, or a spare.
+        ("1V* 2V 3V! 4S", "3S 4V"),
+        ("1V* 2V 3V! 4S! 5-", "3S 5V"),
+        ("1V* 2V 3V! 4S 5S 6S 7-", "4V 7S 3-"),
+        // When it is back it stands by.
+        ("1V* 2V 4V 3-", "3S"),
+        // A stand-by that is gone is replaced by a spare that is not.
+        ("1V* 2V 3V 4S! 5S 6S 7-", "7S 4-"),
+        ("1V* 2V 3V 4S! 5S 6S", ""),
+        // Too many voters: one steps back, but not the leader.
+        ("1V 2V 3V 4V*", "3S"),
+        ("1V* 2V 3V 4V 5V", "4S 5S"),
+        // Failure domains are spread, then weights decide, then ids.
+        ("1V*@1 2V@2 3V!@3 4S@1 5S@3", "3S 5V"),
+        ("1V*@1 2V@2 3V!@3 4S@1 5-@3", "3S 5V"),
+        ("1V* 2V 3V! 4S@9/2 5S@9/1", "3S 5V"),
+        ("1V@1 2V@2 3V@2 4V*@4", "3S"),
+        ("1V* 2V/9 3V/1 4V/5", "2S"),
+        // Leaving: a voter is replaced and let go; a leader hands over first.
+        ("1V* 2V 3V> 4S", "4V 3out"),
+        ("1V* 2V 3V>", "2S 3out"),
+        ("1V*> 2V 3V", "lead:2"),
+        ("1V*> 2S", "2V"),
+        ("1V*> 2V", "lead:2"),
+        ("1V*> 2V! 3V 4S", "lead:3"),
+        ("1V* 2S>", "2out"),
+        ("1V* 2->", "2out"),
+        // Nobody is left to lead.
+        ("1V*>", ""),
+        ("1V*> 2S!", ""),
+    ];
+    for (line, expected) in table {
+        assert_eq!(changes(line, Targets::default()), expected, "{line}");
+    }
+}
+
+#[test]
+fn five_voters_can_be_asked_for_and_an_even_number_is_rounded_down() {
+    let five = Targets { voters: 5, stand_bys: 3 };
+    assert_eq!(changes("1V* 2V 3V 4S 5-", five), "4V 5V");
+    assert_eq!(changes("1V* 2V 3V 4-", five), "4S");
+    assert_eq!(changes("1V* 2V 3V 4S 5S", Targets { voters: 4, stand_bys: 3 }), "");
+}
+
+fn apply(members: &mut Vec<Member>, leader: &mut NodeId, changes: &[Change]) {
+    for change in changes {
+        match *change {
+            Change::Transfer { to } => *leader = to,
+            Change::Dismiss { node } => members.retain(|member| member.node != node),
+            Change::Assign { node, role } => {
+                members.iter_mut().find(|member| member.node == node).unwrap().role = role;
+            }
+        }
+    }
+}
+
+fn cluster() -> impl Strategy<Value = (Vec<Member>, BTreeSet<NodeId>, NodeId)> {
+    let member = (0..3_u8, any::<bool>(), proptest::bool::weighted(0.2), 0..3_u64, 0..3_u64);
+    (proptest::collection::vec(member, 1..9), 1..4_u64).prop_map(|(all, leader)| {
+        let leader = NodeId(leader.min(u64::try_from(all.len()).unwrap()));
+        let mut alive = BTreeSet::from([leader]);
+        let members = all.into_iter().zip(1..).map(|((role, up, leaving, failure_domain, weight), id)| {
+            let node = NodeId(id);
+            if up {
+                alive.insert(node);
+            }
+            let role =
+                if node == leader { Role::Voter } else { [Role::Voter, Role::StandBy, Role::Spare][usize::from(role)] };
+            Member { node, role, leaving, failure_domain, weight }
+        });
+        (members.collect(), alive, leader)
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_plan_that_was_done_leaves_nothing_to_do_and_never_loses_the_leader((mut members, alive, mut leader) in cluster()) {
+        for round in 0.. {
+            let changes = plan(&members, &alive, leader, Targets::default());
+            if changes.is_empty() {
+                break;
+            }
+            prop_assert!(round < 4, "no end: {changes:?} for {members:?}");
+            apply(&mut members, &mut leader, &changes);
+            let led = members.iter().find(|member| member.node == leader);
+            prop_assert!(led.is_some_and(|member| member.role == Role::Voter), "{changes:?}");
+        }
+        let voters = members.iter().filter(|member| member.role == Role::Voter);
+        let (up, down): (Vec<_>, Vec<_>) = voters.partition(|member| alive.contains(&member.node));
+        prop_assert!(up.len() + down.len() <= 3 || members.iter().any(|member| member.leaving));
+    }
+}

@@ -1,0 +1,34 @@
+//! The tables of `sys` that belong to this crate. Anybody may read them.
+
+/// One statement each, to be run once when a cluster is founded; running them again changes nothing.
+pub const SCHEMA: &[&str] = &[
+    "CREATE TABLE IF NOT EXISTS cluster (
+    one     INTEGER PRIMARY KEY CHECK (one = 1),
+    id      TEXT NOT NULL,                          -- 32 hexadecimal digits
+    created INTEGER NOT NULL                        -- seconds since the Unix epoch, as all times here
+) STRICT",
+    "CREATE TABLE IF NOT EXISTS nodes (
+    id             INTEGER PRIMARY KEY,             -- never used again
+    name           TEXT NOT NULL,
+    address        TEXT NOT NULL,                   -- host:port for other nodes
+    dqlite_address TEXT NOT NULL,                   -- host:port for clients
+    state          TEXT NOT NULL CHECK (state IN ('joining', 'member', 'leaving', 'removed')),
+    fingerprint    TEXT NOT NULL UNIQUE,            -- SHA-256 of the node's public key
+    token          TEXT,                            -- the join token that let it in
+    version        TEXT NOT NULL,                   -- of its daemon, when it last said so
+    failure_domain INTEGER NOT NULL,                -- nodes with the same number fail together
+    weight         INTEGER NOT NULL,                -- between equals the lighter gets the role
+    since          INTEGER NOT NULL                 -- when it came into its state
+) STRICT",
+    "CREATE UNIQUE INDEX IF NOT EXISTS nodes_by_name ON nodes (name) WHERE state <> 'removed'",
+    "CREATE UNIQUE INDEX IF NOT EXISTS nodes_by_address ON nodes (address) WHERE state <> 'removed'",
+    "CREATE TABLE IF NOT EXISTS tokens (
+    id          TEXT PRIMARY KEY,
+    secret_hash TEXT NOT NULL,                      -- SHA-256 of the secret, which is kept nowhere
+    name        TEXT,                               -- the only node name that may use it
+    created     INTEGER NOT NULL,
+    expires     INTEGER NOT NULL,
+    used_by     INTEGER REFERENCES nodes (id),      -- who was let in
+    used        INTEGER
+) STRICT",
+];

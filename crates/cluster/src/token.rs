@@ -1,0 +1,221 @@
+//! Join tokens: one word that lets one machine in.
+
+use crate::ClusterError;
+use aws_lc_rs::digest;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rpc::Fingerprint;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+const PREFIX: &str = "bl1.";
+/// The longest token: room for dozens of addresses.
+const LEN_MAX: usize = 8 << 10;
+
+/// What `bowline token add` prints and `bowline join` takes: `bl1.` and base64url of a JSON object.
+/// Its text holds the secret; [`Debug`] does not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// Where members were when it was issued, the leader first.
+    pub addresses: Vec<String>,
+    /// The fingerprint of the key of the cluster's CA.
+    pub ca: Fingerprint,
+    /// Which token it is.
+    pub id: TokenId,
+    /// What only its holder knows.
+    pub secret: Secret,
+}
+
+/// A token's id: eight hexadecimal digits. Not a secret.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TokenId(String);
+
+/// 32 random bytes. The cluster keeps only their hash.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret([u8; 32]);
+
+#[derive(Serialize, Deserialize)]
+struct Fields {
+    addrs: Vec<String>,
+    ca: String,
+    id: String,
+    secret: String,
+}
+
+impl TokenId {
+    pub(crate) fn random() -> Self {
+        Self(format!("{:08x}", rt::entropy::u64() >> 32))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Token {
+    /// The most addresses that a token carries.
+    pub const ADDRESSES_MAX: usize = 64;
+}
+
+impl FromStr for TokenId {
+    type Err = ClusterError;
+
+    fn from_str(text: &str) -> Result<Self, ClusterError> {
+        if text.len() == 8 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ClusterError::TokenUnknown { id: text.chars().take(32).collect() })
+        }
+    }
+}
+
+impl fmt::Display for TokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl Secret {
+    pub(crate) fn random() -> Self {
+        let mut bytes = [0; 32];
+        rt::entropy::fill(&mut bytes);
+        Self(bytes)
+    }
+
+    /// What is kept of it: SHA-256 in hexadecimal. The secret is random and long, so that this needs no salt.
+    pub fn hash(&self) -> String {
+        hex(digest::digest(&digest::SHA256, &self.0).as_ref())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fields = Fields {
+            addrs: self.addresses.clone(),
+            ca: self.ca.to_string(),
+            id: self.id.0.clone(),
+            secret: URL_SAFE_NO_PAD.encode(self.secret.0),
+        };
+        let json = serde_json::to_vec(&fields).map_err(|_| fmt::Error)?;
+        write!(f, "{PREFIX}{}", URL_SAFE_NO_PAD.encode(json))
+    }
+}
+
+impl FromStr for Token {
+    type Err = ClusterError;
+
+    /// Total: any text gives a token or says what is wrong with it. White space around it is ignored.
+    fn from_str(text: &str) -> Result<Self, ClusterError> {
+        let text = text.trim();
+        let wrong = |why: &str| ClusterError::TokenForm { why: why.to_owned() };
+        let Some(rest) = text.strip_prefix(PREFIX) else { return Err(not_ours(text)) };
+        if rest.len() > LEN_MAX {
+            return Err(wrong("it is too long"));
+        }
+        let json = URL_SAFE_NO_PAD
+            .decode(rest)
+            .map_err(|error| ClusterError::TokenForm { why: format!("it was not copied whole ({error})") })?;
+        let fields: Fields = serde_json::from_slice(&json)
+            .map_err(|error| ClusterError::TokenForm { why: format!("it was not copied whole ({error})") })?;
+        if fields.addrs.is_empty() || fields.addrs.len() > Token::ADDRESSES_MAX {
+            return Err(wrong("it has no addresses, or too many"));
+        }
+        for address in &fields.addrs {
+            crate::names::check_address(address)?;
+        }
+        let ca = unhex(&fields.ca).ok_or_else(|| wrong("its fingerprint is not one"))?;
+        let secret = URL_SAFE_NO_PAD.decode(&fields.secret).ok().and_then(|bytes| bytes.try_into().ok());
+        Ok(Self {
+            addresses: fields.addrs,
+            ca: Fingerprint(ca),
+            id: fields.id.parse().map_err(|_| wrong("its id is not one"))?,
+            secret: Secret(secret.ok_or_else(|| wrong("its secret is not one"))?),
+        })
+    }
+}
+
+/// What to say of a word with another prefix.
+fn not_ours(text: &str) -> ClusterError {
+    let form: String = text.chars().take_while(|c| *c != '.').take(8).collect();
+    let is_newer = form.strip_prefix("bl").is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+    if is_newer && text.contains('.') {
+        ClusterError::TokenVersion { form }
+    } else {
+        ClusterError::TokenForm { why: format!("it does not start with `{PREFIX}`") }
+    }
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(crate) fn unhex(text: &str) -> Option<[u8; 32]> {
+    let digits = text.as_bytes();
+    if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn token() -> Token {
+        Token {
+            addresses: vec!["10.0.0.1:7440".to_owned(), "[fe80::1]:7440".to_owned()],
+            ca: Fingerprint([7; 32]),
+            id: "00c0ffee".parse().unwrap(),
+            secret: Secret([9; 32]),
+        }
+    }
+
+    #[test]
+    fn a_token_survives_its_text() {
+        let text = token().to_string();
+        assert!(text.starts_with("bl1.eyJhZGRycyI6"));
+        assert_eq!(format!(" {text}\n").parse::<Token>().unwrap(), token());
+        assert!(!format!("{:?}", token()).contains("9, 9"));
+    }
+
+    #[test]
+    fn a_token_that_was_cut_short_says_so_wherever_it_was_cut() {
+        let text = token().to_string();
+        for end in 0..text.len() {
+            let error = text[..end].parse::<Token>().unwrap_err();
+            assert!(matches!(error, ClusterError::TokenForm { .. }), "{end}: {error}");
+        }
+    }
+
+    #[test]
+    fn other_words_are_told_apart_from_newer_tokens() {
+        assert!(matches!("bl2.abc".parse::<Token>(), Err(ClusterError::TokenVersion { form }) if form == "bl2"));
+        for word in ["", "bl1", "blx.abc", "hello.world", "eyJhbGciOiJIUzI1NiJ9.e30.x", "bl1.", "bl1.!!"] {
+            assert!(matches!(word.parse::<Token>(), Err(ClusterError::TokenForm { .. })), "{word}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_parser_panic_and_what_it_takes_means_the_same_again(text in ".{0,80}", json in "\\{.{0,60}\\}") {
+            for word in [text.clone(), format!("bl1.{text}"), format!("bl1.{}", URL_SAFE_NO_PAD.encode(json))] {
+                if let Ok(token) = word.parse::<Token>() {
+                    prop_assert_eq!(token.to_string().parse::<Token>().unwrap(), token);
+                }
+            }
+        }
+    }
+}
