@@ -1,1 +1,9 @@
-//! bowline
+//! The binary's parts: the command line, the configuration of a node, and the composition root that runs one.
+//!
+//! Ring 3. `main.rs` only puts the command line and the daemon together.
+
+pub mod cli;
+pub mod config;
+mod human;
+pub mod stop;
+mod text;

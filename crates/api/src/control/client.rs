@@ -136,7 +136,7 @@ impl Client {
 
     /// Where the node is in its life.
     pub async fn ready(&self) -> Result<Readiness, ClientError> {
-        let request = self.request(Method::GET, "/readyz", empty())?;
+        let request = request(Method::GET, "/readyz", empty())?;
         self.exchange(request, async |response| match response.status() {
             // Not ready is an answer here, not a problem.
             StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE => parse(&collect(response).await?),
@@ -213,7 +213,7 @@ impl Client {
         name: &DbName,
         mut sink: impl FnMut(u64, &[u8]) -> std::io::Result<()>,
     ) -> Result<u64, ClientError> {
-        let request = self.request(Method::GET, &format!("/v1/databases/{name}/file"), empty())?;
+        let request = request(Method::GET, &format!("/v1/databases/{name}/file"), empty())?;
         let timeout = self.timeout;
         self.converse(request, async |mut response| {
             if !response.status().is_success() {
@@ -241,7 +241,7 @@ impl Client {
     /// Creates a database from a plain SQLite file. No deadline: the file may be large.
     pub async fn db_import(&self, name: &DbName, bytes: u64, file: ByteStream) -> Result<DatabaseInfo, ClientError> {
         let body = StreamBody::new(file.map(|chunk| chunk.map(Frame::data))).boxed_unsync();
-        let mut request = self.request(Method::PUT, &format!("/v1/databases/{name}/file"), body)?;
+        let mut request = request(Method::PUT, &format!("/v1/databases/{name}/file"), body)?;
         request.headers_mut().insert(header::CONTENT_LENGTH, bytes.into());
         self.converse(request, json).await
     }
@@ -256,18 +256,8 @@ impl Client {
     }
 
     async fn send<T: DeserializeOwned>(&self, method: Method, path: &str, body: RequestBody) -> Result<T, ClientError> {
-        let request = self.request(method, path, body)?;
+        let request = request(method, path, body)?;
         self.exchange(request, json).await
-    }
-
-    fn request(&self, method: Method, path: &str, body: RequestBody) -> Result<Request<RequestBody>, ClientError> {
-        Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::HOST, "bowline")
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(body)
-            .map_err(|e| broken(&e))
     }
 
     async fn exchange<T>(
@@ -312,6 +302,16 @@ impl Client {
     }
 }
 
+fn request(method: Method, path: &str, body: RequestBody) -> Result<Request<RequestBody>, ClientError> {
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::HOST, "bowline")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(body)
+        .map_err(|e| broken(&e))
+}
+
 async fn json<T: DeserializeOwned>(response: Response<Incoming>) -> Result<T, ClientError> {
     let success = response.status().is_success();
     let body = collect(response).await?;
@@ -349,14 +349,6 @@ fn empty() -> RequestBody {
 
 /// Percent-encodes what may not stand in a path segment.
 fn escape(text: &str) -> String {
-    use std::fmt::Write as _;
-    let mut escaped = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            escaped.push(char::from(byte));
-        } else if write!(escaped, "%{byte:02X}").is_err() {
-            // Writing to a String cannot fail.
-        }
-    }
-    escaped
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }

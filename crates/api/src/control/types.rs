@@ -101,12 +101,12 @@ impl Reboot {
         let remaining = names(&|n| n.role == Role::Voter && n.id != this && n.health == Health::Up);
         let down = names(&|n| n.role == Role::Voter && n.id != this && n.health != Health::Up);
         let majority = voters.len() / 2 + 1;
-        let votes = nodes.iter().any(|n| n.id == this && n.role == Role::Voter);
+        let this_votes = nodes.iter().any(|n| n.id == this && n.role == Role::Voter);
         let (safe, reason) = if nodes.is_empty() {
             (true, "this machine belongs to no cluster".to_owned())
         } else if nodes.len() == 1 {
             (false, "it is the only machine: its databases are down while it is".to_owned())
-        } else if remaining.len() >= majority && votes {
+        } else if remaining.len() >= majority && this_votes {
             (true, format!("{} keep the majority ({majority} of {})", listed(&remaining), voters.len()))
         } else if remaining.len() >= majority {
             (true, format!("it does not vote, and {} keep the majority", listed(&remaining)))
@@ -345,7 +345,8 @@ mod tests {
     fn a_reboot_is_safe_exactly_when_the_other_voters_keep_a_majority() {
         use Health::{Down, Up};
         use Role::{StandBy, Voter};
-        let cases: &[(&[(Role, Health)], bool, &str)] = &[
+        type Case = (&'static [(Role, Health)], bool, &'static str);
+        let cases: &[Case] = &[
             (&[], true, "this machine belongs to no cluster"),
             (&[(Voter, Up)], false, "it is the only machine: its databases are down while it is"),
             (&[(Voter, Up), (StandBy, Up)], false, "losing it leaves 0 of 1 voters, 1 are needed"),

@@ -2,7 +2,6 @@
 
 mod checkpoint;
 mod connection;
-mod crash;
 mod kit;
 mod replication;
 mod sqlite3_program;

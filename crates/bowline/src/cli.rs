@@ -1,0 +1,114 @@
+//! The command line: from words to requests, from answers to text.
+//!
+//! Standard output is data, standard error is talk. A command ends with 0 done, 1 failed, 2 wrong usage, 3 not ready,
+//! 4 refused for safety, 5 timed out.
+
+pub mod args;
+mod daemon_process;
+mod db;
+mod dev;
+mod explain;
+mod failure;
+mod form;
+mod generate;
+mod node;
+mod output;
+mod progress;
+mod sql;
+mod start;
+mod status;
+mod token;
+
+use crate::config::{NodeConfig, control_socket, default_state_dir};
+use crate::stop::StopRequests;
+use api::control::{Client, Problem};
+use args::{Cli, Command, Global};
+use clap::Parser;
+use failure::Failure;
+use futures::future::BoxFuture;
+use output::Output;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+pub use explain::all_pages;
+
+/// Runs one node until it is asked to stop and has stopped in order. The composition root.
+pub type RunNode = fn(NodeConfig, StopRequests) -> BoxFuture<'static, Result<(), Problem>>;
+
+/// What a command needs to know.
+struct Context {
+    state_dir: PathBuf,
+    socket: PathBuf,
+    timeout: Duration,
+    output: Output,
+    run_node: RunNode,
+}
+
+impl Context {
+    fn new(global: &Global, run_node: RunNode) -> Self {
+        let state_dir = global.state_dir.clone().unwrap_or_else(default_state_dir);
+        // The daemon may run in another directory than the shell.
+        let state_dir = std::path::absolute(&state_dir).unwrap_or(state_dir);
+        Self {
+            socket: global.socket.clone().unwrap_or_else(|| control_socket(&state_dir)),
+            state_dir,
+            timeout: Duration::from_secs(global.timeout),
+            output: Output::new(global.output),
+            run_node,
+        }
+    }
+
+    fn client(&self) -> Client {
+        Client::new(&self.socket, self.timeout)
+    }
+
+    /// `bowline`, with the flags that lead to this node if they are not the defaults: for lines to paste.
+    fn bowline(&self) -> String {
+        let program = output::program();
+        if self.socket == control_socket(&default_state_dir()) {
+            program
+        } else {
+            format!("{program} --socket {}", output::shell_word(&self.socket.to_string_lossy()))
+        }
+    }
+}
+
+/// Parses the process's arguments and carries the command out. `run_node` is what `start` and `dev` run.
+pub fn main(run_node: RunNode) -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return failure::usage(&error),
+    };
+    let context = Context::new(&cli.global, run_node);
+    let threads = match cli.command {
+        Command::Start(_) | Command::Dev(_) => tokio::runtime::Builder::new_multi_thread().enable_all().build(),
+        _ => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+    };
+    let outcome = match threads {
+        Ok(runtime) => runtime.block_on(run(&context, cli.command)),
+        Err(error) => Err(Failure::from(failure::io(&failure::NO_THREADS, "the async runtime", &error))),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(context.output),
+    }
+}
+
+async fn run(context: &Context, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Init(args) => form::init(context, args).await,
+        Command::Join(args) => form::join(context, args).await,
+        Command::Status(args) => status::run(context, &args).await,
+        Command::Sql(args) => sql::run(context, args).await,
+        Command::Db(command) => db::run(context, command).await,
+        Command::Node(args::NodeCommand::List) => node::list(context).await,
+        Command::Token(command) => token::run(context, command).await,
+        Command::Dev(args) => dev::run(context, &args).await,
+        Command::Start(args) => start::run(context, args).await,
+        Command::Stop => start::stop(context).await,
+        Command::Explain(args) => explain::run(context, args.code.as_deref()),
+        Command::Completions(args) => generate::completions(context, args.shell),
+        Command::Man(args) => generate::man(context, args.dir.as_deref()),
+    }
+}

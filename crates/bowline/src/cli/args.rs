@@ -1,0 +1,351 @@
+//! The words of the command line. Help texts, completions and man pages are made from here.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// A few Linux machines, one dependable cluster: databases that survive the loss of a machine.
+#[derive(Debug, Parser)]
+#[command(
+    name = "bowline",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    after_help = "Try it on this machine alone:  bowline dev --nodes 3\n\
+                  Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not ready, 4 refused for safety, 5 timed out.\n\
+                  An error carries a code; `bowline explain CODE` tells more."
+)]
+pub struct Cli {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What holds for every command.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Everywhere")]
+pub struct Global {
+    /// Where the node keeps its state [default: /var/lib/bowline, or ~/.local/state/bowline without root]
+    #[arg(long, global = true, value_name = "DIR", env = "BOWLINE_STATE_DIR", hide_env = true)]
+    pub state_dir: Option<PathBuf>,
+    /// The node's control socket [default: control.sock in the state directory]
+    #[arg(long, global = true, value_name = "PATH", env = "BOWLINE_SOCKET", hide_env = true)]
+    pub socket: Option<PathBuf>,
+    /// How to print [default: a table on a terminal, tab-separated values in a pipe]
+    #[arg(short, long, global = true, value_name = "FORMAT", value_enum, hide_possible_values = true)]
+    pub output: Option<Format>,
+    /// How long to wait for an answer, in seconds
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub timeout: u64,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Columns for people.
+    Table,
+    /// More columns.
+    Wide,
+    /// One JSON document; a contract: fields are added, never renamed.
+    Json,
+    /// The same as YAML.
+    Yaml,
+    /// Only names, one a line.
+    Name,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a cluster on this machine
+    Init(InitArgs),
+    /// Enter a cluster with a token from one of its members
+    Join(JoinArgs),
+    /// Show whether the cluster is well, and whether this machine may be rebooted
+    Status(StatusArgs),
+    /// Talk SQL: a shell, one statement, or a script from standard input
+    Sql(SqlArgs),
+    /// Databases: create, list, drop, export, import
+    #[command(subcommand, arg_required_else_help = true)]
+    Db(DbCommand),
+    /// Members of the cluster
+    #[command(subcommand, arg_required_else_help = true)]
+    Node(NodeCommand),
+    /// One-time tokens that let machines join
+    #[command(subcommand, arg_required_else_help = true)]
+    Token(TokenCommand),
+    /// Run a throw-away cluster in this terminal, until Ctrl-C
+    Dev(DevArgs),
+    /// Run the daemon in the foreground
+    Start(StartArgs),
+    /// Stop the daemon of this machine in order
+    Stop,
+    /// Explain an error code
+    Explain(ExplainArgs),
+    /// Print completions for a shell
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write all pages into a directory
+    Man(ManArgs),
+}
+
+/// Where a daemon listens.
+#[derive(Debug, Clone, Args)]
+pub struct ListenArgs {
+    /// Where other nodes connect (mutual TLS)
+    #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:7440", env = "BOWLINE_LISTEN", hide_env = true)]
+    pub listen: String,
+    /// Where dqlite clients connect
+    #[arg(
+        long,
+        value_name = "IP:PORT",
+        default_value = "127.0.0.1:9000",
+        env = "BOWLINE_DQLITE_LISTEN",
+        hide_env = true
+    )]
+    pub dqlite_listen: String,
+}
+
+/// How a node presents itself to others.
+#[derive(Debug, Clone, Args)]
+pub struct IdentityArgs {
+    /// The node's name [default: the name of the machine]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// What other nodes are told to connect to [default: found from the machine's interfaces]
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub address: Option<String>,
+    /// What dqlite clients are told to connect to [default: the host of the address]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub dqlite_address: Option<String>,
+}
+
+/// `bowline init`.
+#[derive(Debug, Clone, Args)]
+pub struct InitArgs {
+    /// How the node presents itself.
+    #[command(flatten)]
+    pub identity: IdentityArgs,
+    /// Where the daemon listens, if it does not run yet.
+    #[command(flatten)]
+    pub listen: ListenArgs,
+}
+
+/// `bowline join`.
+#[derive(Debug, Clone, Args)]
+pub struct JoinArgs {
+    /// What `bowline token add` printed on a member; `-` reads it from standard input
+    pub token: String,
+    /// How the node presents itself.
+    #[command(flatten)]
+    pub identity: IdentityArgs,
+    /// Where the daemon listens, if it does not run yet.
+    #[command(flatten)]
+    pub listen: ListenArgs,
+}
+
+/// `bowline start`.
+#[derive(Debug, Clone, Args)]
+pub struct StartArgs {
+    /// Where it listens.
+    #[command(flatten)]
+    pub listen: ListenArgs,
+    /// How to log, on standard error
+    #[arg(long, value_enum, default_value = "text", env = "BOWLINE_LOG_FORMAT", hide_env = true)]
+    pub log_format: LogFormat,
+    /// What to log: error, warn, info, debug, or `crate=level,...`
+    #[arg(long, value_name = "FILTER", default_value = "info", env = "BOWLINE_LOG", hide_env = true)]
+    pub log: String,
+    /// Leave the terminal's session. `init` and `join` start the daemon so.
+    #[arg(long, hide = true)]
+    pub background: bool,
+}
+
+/// How to log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `bowline status`.
+#[derive(Debug, Clone, Args)]
+pub struct StatusArgs {
+    /// Show where each unit of the daemon is in its life
+    #[arg(long)]
+    pub units: bool,
+}
+
+/// `bowline sql`.
+#[derive(Debug, Clone, Args)]
+pub struct SqlArgs {
+    /// The database; made if it is not there. Without it: a shell that has opened none yet
+    pub database: Option<String>,
+    /// Run this and leave; several statements are divided by semicolons
+    pub statement: Option<String>,
+    /// Ask this dqlite server instead of the node of this machine
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "socket")]
+    pub address: Option<String>,
+    /// How to print rows; -o works too
+    #[arg(long, value_enum)]
+    pub mode: Option<Mode>,
+}
+
+/// How rows are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// Columns for people.
+    Table,
+    /// Comma-separated values with a head (RFC 4180).
+    Csv,
+    /// An array of objects.
+    Json,
+    /// One column a line, a blank line between rows.
+    Line,
+    /// Values divided by tabs, no head.
+    Tsv,
+    /// Values divided by `|`, no head, as the sqlite3 shell prints them.
+    List,
+}
+
+/// `bowline db`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum DbCommand {
+    /// Create a database
+    Create {
+        /// Its name: letters, digits, dot, underscore, dash
+        name: String,
+    },
+    /// List the databases
+    #[command(visible_alias = "ls")]
+    List,
+    /// Remove a database on all members; says what is lost
+    Drop {
+        /// Its name
+        name: String,
+        /// Do it, without asking for the name
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Write a database to a plain SQLite file
+    Export {
+        /// Its name
+        name: String,
+        /// The file [default: NAME.db]; `-` is standard output
+        file: Option<PathBuf>,
+        /// Replace the file if it is there
+        #[arg(long)]
+        force: bool,
+    },
+    /// Create a database from a plain SQLite file
+    Import {
+        /// The name of the new database
+        name: String,
+        /// The file
+        file: PathBuf,
+    },
+}
+
+/// `bowline node`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum NodeCommand {
+    /// List the members: role, health, addresses
+    #[command(visible_alias = "ls")]
+    List,
+}
+
+/// `bowline token`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token that lets one machine join
+    Add {
+        /// How long it can be used: seconds, or with a unit as in 30m, 1h, 2d
+        #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_duration_s)]
+        valid: u64,
+        /// Only a node of this name may use it
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// List the tokens that were made
+    #[command(visible_alias = "ls")]
+    List,
+    /// Make a token useless
+    Revoke {
+        /// Its id, as `token list` shows it
+        id: String,
+    },
+}
+
+/// `bowline dev`.
+#[derive(Debug, Clone, Args)]
+pub struct DevArgs {
+    /// How many nodes
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=9))]
+    pub nodes: u16,
+    /// What to log, on standard error
+    #[arg(long, value_name = "FILTER", default_value = "error", env = "BOWLINE_LOG", hide_env = true)]
+    pub log: String,
+}
+
+/// `bowline explain`.
+#[derive(Debug, Clone, Args)]
+pub struct ExplainArgs {
+    /// The code, such as BL-API-005; without it all codes are listed
+    pub code: Option<String>,
+}
+
+/// `bowline completions`.
+#[derive(Debug, Clone, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+/// `bowline man`.
+#[derive(Debug, Clone, Args)]
+pub struct ManArgs {
+    /// Write bowline.1 and a page for each command here
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+/// `90`, `90s`, `30m`, `1h`, `2d`, as seconds.
+fn parse_duration_s(text: &str) -> Result<u64, String> {
+    let (digits, unit_s) = match text.char_indices().next_back() {
+        Some((i, 's')) => (text.get(..i), 1),
+        Some((i, 'm')) => (text.get(..i), 60),
+        Some((i, 'h')) => (text.get(..i), 3600),
+        Some((i, 'd')) => (text.get(..i), 86_400),
+        _ => (Some(text), 1),
+    };
+    let number = digits.and_then(|digits| digits.parse::<u64>().ok()).and_then(|n| n.checked_mul(unit_s));
+    match number {
+        Some(0) | None => Err("expected a time such as 90s, 30m, 1h or 2d".to_owned()),
+        Some(seconds) if seconds > 366 * 86_400 => Err("a year is the longest".to_owned()),
+        Some(seconds) => Ok(seconds),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn times_take_a_unit() {
+        assert_eq!(parse_duration_s("90"), Ok(90));
+        assert_eq!(parse_duration_s("30m"), Ok(1800));
+        assert_eq!(parse_duration_s("2d"), Ok(172_800));
+        for wrong in ["", "h", "0", "-1", "1w", "1.5h", "99999999999999999999d", "400d"] {
+            assert!(parse_duration_s(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! `bowline init` and `bowline join`: this machine becomes a member.
+
+use super::args::{IdentityArgs, InitArgs, JoinArgs};
+use super::failure::{self, Failure};
+use super::output::talk;
+use super::{Context, daemon_process};
+use crate::human;
+use api::control::{Formed, InitRequest, JoinRequest, NodeInfo};
+use base::Role;
+use std::time::Duration;
+
+pub(super) async fn init(context: &Context, args: InitArgs) -> Result<(), Failure> {
+    let started = rt::time::Instant::now();
+    daemon_process::ensure(context, &args.listen).await?;
+    let IdentityArgs { name, address, dqlite_address } = args.identity;
+    let formed = context.client().init(&InitRequest { name, address, dqlite_address }).await?;
+    context.output.outcome(&formed, &formed.node.name, &ready_line(&formed, started.elapsed()))?;
+    let bowline = context.bowline();
+    context.output.next(&format!("{bowline} token add"), "add another machine");
+    context.output.next(&format!("{bowline} sql shop \"select 1\""), "talk SQL");
+    Ok(())
+}
+
+pub(super) async fn join(context: &Context, args: JoinArgs) -> Result<(), Failure> {
+    let token = if args.token == "-" { read_token()? } else { args.token };
+    if !token.starts_with("bl1.") {
+        return Err(failure::misuse(
+            "that is not a join token",
+            "a join token starts with bl1. and has no blanks in it",
+            "bowline token add                 on a member prints one",
+        ));
+    }
+    daemon_process::ensure(context, &args.listen).await?;
+    let IdentityArgs { name, address, dqlite_address } = args.identity;
+    let formed = context.client().join(&JoinRequest { token, name, address, dqlite_address }).await?;
+    let bowline = context.bowline();
+    context.output.outcome(&formed, &formed.node.name, &joined_line(&formed.node, &formed.nodes))?;
+    context.output.next(&format!("{bowline} status"), "shows the cluster");
+    Ok(())
+}
+
+/// `ready in 1.4 s: store, membership, ...` and where to reach it.
+fn ready_line(formed: &Formed, elapsed: Duration) -> String {
+    let units = if formed.units.is_empty() { String::new() } else { format!(": {}", formed.units.join(", ")) };
+    format!(
+        "{} is ready in {}{units}\n  dqlite {}\n  nodes  {}",
+        formed.node.name,
+        human::duration(elapsed),
+        formed.node.dqlite_address,
+        formed.node.address,
+    )
+}
+
+/// What the cluster survives now, and what it does not.
+fn joined_line(node: &NodeInfo, nodes: &[NodeInfo]) -> String {
+    let names = |role| nodes.iter().filter(|n| n.role == role).map(|n| n.name.as_str()).collect::<Vec<_>>();
+    let voters = names(Role::Voter);
+    let survives = voters.len().saturating_sub(1) / 2;
+    let promise = match survives {
+        0 => format!(
+            "Losing {} now stops writes. Next: add a third machine.",
+            if let [only] = voters.as_slice() {
+                (*only).to_owned()
+            } else {
+                format!("any of {}", human::list(&voters))
+            }
+        ),
+        1 => "The cluster survives the loss of any one machine.".to_owned(),
+        n => format!("The cluster survives the loss of any {n} machines."),
+    };
+    match node.role {
+        Role::Voter => format!("{} joined; voters are now {}. {promise}", node.name, voters.join(", ")),
+        role => format!(
+            "{} joined as {role} ({} of {}). {promise}",
+            node.name,
+            human::count(voters.len() as u64, "voter", "voters"),
+            nodes.len()
+        ),
+    }
+}
+
+fn read_token() -> Result<String, Failure> {
+    let mut line = String::new();
+    std::io::stdin()
+        .read_line(&mut line)
+        .map_err(|error| Failure::from(failure::io(&failure::FILE, "standard input", &error)))?;
+    if line.trim().is_empty() {
+        talk("no token came on standard input\n");
+    }
+    Ok(line.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use api::control::Health;
+    use base::NodeId;
+
+    fn node(id: u64, role: Role) -> NodeInfo {
+        NodeInfo {
+            id: NodeId(id),
+            name: format!("box{id}"),
+            role,
+            health: Health::Up,
+            leader: id == 1,
+            address: format!("10.0.0.{id}:7440"),
+            dqlite_address: format!("10.0.0.{id}:9000"),
+            version: None,
+        }
+    }
+
+    #[test]
+    fn a_join_says_what_the_cluster_survives_now() {
+        use Role::{Spare, StandBy, Voter};
+        let line = |roles: &[Role]| {
+            let nodes: Vec<_> = (1..).zip(roles).map(|(id, role)| node(id, *role)).collect();
+            joined_line(nodes.last().unwrap(), &nodes)
+        };
+        assert_eq!(
+            line(&[Voter, StandBy]),
+            "box2 joined as stand-by (1 voter of 2). Losing box1 now stops writes. Next: add a third machine."
+        );
+        assert_eq!(
+            line(&[Voter, Voter, Voter]),
+            "box3 joined; voters are now box1, box2, box3. The cluster survives the loss of any one machine."
+        );
+        assert_eq!(
+            line(&[Voter, Voter, Voter, StandBy]),
+            "box4 joined as stand-by (3 voters of 4). The cluster survives the loss of any one machine."
+        );
+        assert_eq!(
+            line(&[Voter, Voter, Voter, Voter, Voter, Spare]),
+            "box6 joined as spare (5 voters of 6). The cluster survives the loss of any 2 machines."
+        );
+    }
+
+    #[test]
+    fn ready_says_what_runs_and_where() {
+        let formed = Formed {
+            node: node(1, Role::Voter),
+            nodes: vec![node(1, Role::Voter)],
+            units: vec!["identity".into(), "raft".into(), "store".into(), "dqlite".into()],
+            elapsed_ms: 700,
+        };
+        insta::assert_snapshot!(ready_line(&formed, Duration::from_millis(1_420)));
+    }
+}

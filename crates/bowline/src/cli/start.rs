@@ -1,0 +1,109 @@
+//! `bowline start` and `bowline stop`: the daemon in the foreground, and its end.
+
+use super::Context;
+use super::args::{LogFormat, StartArgs};
+use super::failure::{self, Failure};
+use super::output::talk;
+use crate::config::NodeConfig;
+use crate::stop;
+use api::control::{Client, ClientError, NodeState, Problem, ProblemKind};
+use std::time::Duration;
+use tracing_subscriber::EnvFilter;
+
+/// How often a command looks whether the daemon has changed its state.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+pub(super) async fn run(context: &Context, args: StartArgs) -> Result<(), Failure> {
+    if args.background {
+        rustix::process::setsid().map_err(|error| {
+            Failure::from(failure::io(&failure::NO_TERMINAL_SESSION, "a new session", &error.into()))
+        })?;
+    }
+    log_to_stderr(&args.log, args.log_format)?;
+    let config = NodeConfig {
+        state_dir: context.state_dir.clone(),
+        socket: context.socket.clone(),
+        listen: args.listen.listen,
+        dqlite_listen: args.listen.dqlite_listen,
+        notify: true,
+    };
+    let (handle, requests) = stop::channel();
+    let node = (context.run_node)(config, requests);
+    let greeting = async {
+        if !args.background {
+            greet(context).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    // The node's own end decides; signals and the greeting only run beside it.
+    tokio::select! {
+        biased;
+        ended = node => Ok(ended?),
+        error = handle.on_signals() => match error {
+            Ok(never) => match never {},
+            Err(error) => Err(failure::io(&failure::NO_THREADS, "signals", &error).into()),
+        },
+        () = greeting => Ok(()),
+    }
+}
+
+/// Tells the person at the terminal what to do with a daemon that belongs to no cluster.
+async fn greet(context: &Context) {
+    let client = Client::new(&context.socket, Duration::from_secs(5));
+    let state = loop {
+        match client.ready().await {
+            Ok(readiness) => break readiness.state,
+            Err(ClientError::Unreachable { .. }) => rt::time::sleep(LOOK_EVERY).await,
+            Err(_) => return,
+        }
+    };
+    if state == NodeState::Unformed {
+        let bowline = context.bowline();
+        talk(&format!(
+            "The daemon runs; this machine belongs to no cluster yet. In another terminal:\n  \
+             {bowline} init          starts a cluster on this machine\n  \
+             {bowline} join TOKEN    enters one; the token is from `bowline token add`\n"
+        ));
+    }
+}
+
+/// `bowline stop`: asks, and waits until nobody answers on the socket any more.
+pub(super) async fn stop(context: &Context) -> Result<(), Failure> {
+    let client = context.client();
+    let asked = rt::time::Instant::now();
+    client.stop().await?;
+    loop {
+        match client.ready().await {
+            Err(ClientError::Unreachable { .. } | ClientError::Broken { .. }) => break,
+            _ if asked.elapsed() > context.timeout => {
+                return Err(ClientError::Deadline { after: context.timeout }.into());
+            }
+            _ => rt::time::sleep(LOOK_EVERY).await,
+        }
+    }
+    let took = crate::human::duration(asked.elapsed());
+    talk(&format!("stopped in order, in {took}\n"));
+    context.output.next(&format!("{} start", context.bowline()), "runs it again");
+    Ok(())
+}
+
+/// Sends the log to standard error.
+pub(super) fn log_to_stderr(filter: &str, format: LogFormat) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| {
+        failure::misuse(
+            format!("--log {filter} makes no sense"),
+            &error.to_string(),
+            "--log info, or --log raft=debug,info",
+        )
+    })?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let set = match format {
+        LogFormat::Text => builder.with_ansi(false).with_target(false).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    set.map_err(|error| {
+        Problem::new(&failure::NO_THREADS, ProblemKind::Internal, "logging cannot be set up")
+            .because(error.to_string())
+            .into()
+    })
+}

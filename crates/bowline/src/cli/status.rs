@@ -1,0 +1,153 @@
+//! `bowline status`: the first line answers the question that people have before they touch a machine.
+
+use super::Context;
+use super::args::StatusArgs;
+use super::failure::Failure;
+use super::node;
+use super::output::{Shape, data};
+use crate::human;
+use crate::text::style::{Style, Tone};
+use crate::text::table::{Cell, Shown, Table};
+use api::control::{NodeState, Status, UnitStatus};
+use std::time::Duration;
+
+pub(super) async fn run(context: &Context, args: &StatusArgs) -> Result<(), Failure> {
+    let status = context.client().status().await?;
+    match context.output.shape() {
+        Shape::Table(shown) => {
+            data(&render(&status, shown, context.output.style()))?;
+            if args.units {
+                data(&format!("\n{}", units(&status.units).columns(shown, context.output.style())))?;
+            }
+        }
+        Shape::Tsv if args.units => data(&units(&status.units).tsv())?,
+        Shape::Tsv => data(&node::table(&status.nodes).tsv())?,
+        Shape::Name | Shape::Json | Shape::Yaml => {
+            context.output.outcome(&status, status.name.as_deref().unwrap_or("-"), "")?;
+        }
+    }
+    match status.state {
+        NodeState::Ready => Ok(()),
+        NodeState::Unformed => {
+            let bowline = context.bowline();
+            context.output.next(&format!("{bowline} init"), "starts a cluster on this machine");
+            context.output.next(&format!("{bowline} join TOKEN"), "enters one; the token is from `bowline token add`");
+            Err(Failure::Said(3))
+        }
+        NodeState::Starting | NodeState::Stopping => {
+            if !args.units {
+                context.output.next(&format!("{} status --units", context.bowline()), "shows each part of the daemon");
+            }
+            Err(Failure::Said(3))
+        }
+    }
+}
+
+fn render(status: &Status, shown: Shown, style: Style) -> String {
+    let (answer, tone) = if status.reboot.safe { ("yes", Tone::Good) } else { ("no", Tone::Warn) };
+    let uptime = human::duration(Duration::from_millis(status.uptime_ms));
+    let verdict = format!("Safe to reboot this machine: {}, {}.\n", style.paint(tone, answer), status.reboot.reason);
+    let state = match status.state {
+        NodeState::Unformed => format!("The daemon is up for {uptime}; this machine belongs to no cluster yet.\n"),
+        NodeState::Starting => format!("Starting for {uptime}; waiting for {}.\n", human::list(&status.waiting_for)),
+        NodeState::Stopping => "Stopping.\n".to_owned(),
+        NodeState::Ready => format!(
+            "{} is ready, up for {uptime}; {}, {} here; Raft log {}.\n",
+            status.name.as_deref().unwrap_or("This node"),
+            human::count(status.databases, "database", "databases"),
+            human::bytes(status.database_bytes),
+            human::bytes(status.log_bytes),
+        ),
+    };
+    let members = match status.nodes.as_slice() {
+        [] => String::new(),
+        nodes => format!("\n{}", node::table(nodes).columns(shown, style)),
+    };
+    let more = match (shown, &status.cluster) {
+        (Shown::Wide, Some(cluster)) => format!("\ncluster {cluster}, bowline {}\n", status.version),
+        _ => String::new(),
+    };
+    [verdict, state, members, more].concat()
+}
+
+/// The lanes of the daemon's units.
+fn units(units: &[UnitStatus]) -> Table {
+    let mut table = Table::new(&["UNIT", "PHASE", "#FOR", "DETAIL"]);
+    for unit in units {
+        let tone = match unit.phase.as_str() {
+            "ready" => Tone::Good,
+            "failed" => Tone::Bad,
+            "stopped" => Tone::Dim,
+            _ => Tone::Warn,
+        };
+        table.row([
+            Cell::new(&unit.name),
+            Cell::new(&unit.phase).tone(tone),
+            Cell::new(human::duration(Duration::from_millis(unit.phase_ms))).raw(unit.phase_ms),
+            Cell::new(unit.detail.as_deref().unwrap_or("")),
+        ]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use api::control::{Health, NodeInfo, Reboot};
+    use base::{NodeId, Role};
+
+    fn member(id: u64, role: Role, health: Health) -> NodeInfo {
+        NodeInfo {
+            id: NodeId(id),
+            name: format!("box{id}"),
+            role,
+            health,
+            leader: id == 1,
+            address: format!("10.0.0.{id}:7440"),
+            dqlite_address: format!("10.0.0.{id}:9000"),
+            version: (health == Health::Up).then(|| "0.1.0".to_owned()),
+        }
+    }
+
+    fn status(state: NodeState, nodes: Vec<NodeInfo>) -> Status {
+        let phase = |name: &str, phase: &str, detail: Option<&str>| UnitStatus {
+            name: name.into(),
+            phase: phase.into(),
+            phase_ms: 11_040_000,
+            detail: detail.map(str::to_owned),
+        };
+        Status {
+            state,
+            waiting_for: if state == NodeState::Starting { vec!["raft".into(), "store".into()] } else { vec![] },
+            reboot: Reboot::judge(&nodes, NodeId(1)),
+            node: nodes.first().map(|n| n.id),
+            name: nodes.first().map(|n| n.name.clone()),
+            cluster: nodes.first().map(|_| "7f2k93qd".to_owned()),
+            version: "0.1.0".into(),
+            uptime_ms: 11_520_000,
+            nodes,
+            databases: 2,
+            database_bytes: 13_002_342,
+            log_bytes: 4 << 20,
+            units: vec![phase("store", "ready", None), phase("dqlite", "failed", Some("port 9000 is taken"))],
+        }
+    }
+
+    #[test]
+    fn the_first_line_says_whether_a_reboot_is_safe() {
+        use Health::{Down, Up};
+        let three = |third| vec![member(1, Role::Voter, Up), member(2, Role::Voter, Up), member(3, Role::Voter, third)];
+        let text = |status: &Status, shown| render(status, shown, Style::Plain);
+        insta::assert_snapshot!("three_healthy", text(&status(NodeState::Ready, three(Up)), Shown::Always));
+        insta::assert_snapshot!("one_of_three_down", text(&status(NodeState::Ready, three(Down)), Shown::Wide));
+        insta::assert_snapshot!("unformed", text(&status(NodeState::Unformed, vec![]), Shown::Always));
+        insta::assert_snapshot!("starting", text(&status(NodeState::Starting, three(Up)), Shown::Always));
+    }
+
+    #[test]
+    fn units_are_shown_with_what_is_wrong() {
+        let table = units(&status(NodeState::Ready, vec![]).units);
+        insta::assert_snapshot!(table.columns(Shown::Always, Style::Plain));
+        assert_eq!(table.tsv(), "store\tready\t11040000\t\ndqlite\tfailed\t11040000\tport 9000 is taken\n");
+    }
+}
