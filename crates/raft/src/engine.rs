@@ -1,19 +1,23 @@
 //! Where openraft is named: its types filled in with ours, and the translations between the two.
 
 pub(crate) mod codec;
+pub(crate) mod machine;
+pub(crate) mod network;
 pub(crate) mod runtime;
+pub(crate) mod serve;
+pub(crate) mod store;
+pub(crate) mod wire;
 
-use crate::{LogPos, MembershipView};
-use base::{LogIndex, NodeId, Term};
+use crate::{ChangeError, LogPos, MembershipView, ProposeError, Timing};
+use base::{GroupId, LogIndex, NodeId, Term};
 use bytes::Bytes;
 use openraft::raft::responder::Responder;
 use openraft::{LogId, OptionalSend};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::sync::Arc;
 use tokio::sync::oneshot;
 
-pub(crate) use codec::{decode_membership, encode_membership};
+pub(crate) use codec::decode_membership;
 
 /// The data of an entry. Openraft wants to print and serialise it; neither happens with ours (see [`codec`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +99,57 @@ pub(crate) fn view(stored: &StoredMembership) -> MembershipView {
     }
 }
 
-pub(crate) fn shared_view(stored: &StoredMembership) -> Arc<MembershipView> {
-    Arc::new(view(stored))
+pub(crate) type RaftHandle = openraft::Raft<Types, machine::MachineAdapter>;
+pub(crate) type Metrics = openraft::RaftMetrics<Types>;
+pub(crate) type MetricsReceiver = openraft::alias::WatchReceiverOf<Types, Metrics>;
+type WriteError = openraft::error::ClientWriteError<Types>;
+
+fn leader_of(forward: &openraft::error::ForwardToLeader<Types>) -> Option<NodeId> {
+    forward.leader_id.map(NodeId)
+}
+
+/// What became of a proposal that the engine did not apply.
+pub(crate) fn write_error(error: &WriteError) -> ProposeError {
+    match error {
+        WriteError::ForwardToLeader(forward) => ProposeError::NotLeader { leader: leader_of(forward) },
+        _ => ProposeError::Lost,
+    }
+}
+
+/// What became of a change of members; none if the engine stopped.
+pub(crate) fn change_error(error: &openraft::error::RaftError<Types, WriteError>) -> Option<ChangeError> {
+    use openraft::error::ChangeMembershipError as Change;
+    Some(match error.api_error()? {
+        WriteError::ForwardToLeader(forward) => ChangeError::NotLeader { leader: leader_of(forward) },
+        WriteError::ChangeMembershipError(Change::InProgress(_)) => ChangeError::InProgress,
+        WriteError::ChangeMembershipError(other) => ChangeError::Refused { why: other.to_string() },
+        WriteError::LogEntryDiscarded(_) | WriteError::PreconditionFailed(_) => {
+            ChangeError::Unknown { why: "leadership was lost on the way".to_owned() }
+        }
+    })
+}
+
+/// The engine's settings. What it would do by itself about snapshots and purging is off: checkpoints do it.
+pub(crate) fn config(group: GroupId, timing: &Timing) -> Result<openraft::Config, openraft::ConfigError> {
+    let ms = |d: std::time::Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+    openraft::Config {
+        cluster_name: format!("group-{group}"),
+        heartbeat_interval: ms(timing.heartbeat),
+        election_timeout_min: ms(timing.election_min),
+        election_timeout_max: ms(timing.election_max),
+        enable_pre_vote: Some(true),
+        // The steward of the group says when: see `group::steward`.
+        enable_elect: false,
+        broadcast_submitted_on_append: Some(true),
+        enable_leader_restore: Some(false),
+        snapshot_policy: openraft::SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: u64::MAX / 4,
+        // Only what is purged is replaced by a snapshot, however far a member lags.
+        replication_lag_threshold: u64::MAX / 4,
+        // A member whose log was damaged comes back with less than it had acknowledged, as a learner.
+        allow_log_reversion: Some(true),
+        install_snapshot_timeout: 3_600_000,
+        ..openraft::Config::default()
+    }
+    .validate()
 }

@@ -68,6 +68,12 @@ pub enum OpenError {
         /// The last entry that the log no longer has.
         purged: u64,
     },
+    /// The state machine has applied entries, but the log knows nothing of the group, not even its vote.
+    #[error("the Raft log of group {group} is lost: the node may have voted and acknowledged what it does not remember")]
+    LogLost {
+        /// The group.
+        group: GroupId,
+    },
     /// The engine did not start.
     #[error("group {group} did not start: {why}")]
     Engine {
@@ -214,7 +220,7 @@ impl Fault for OpenError {
         match self {
             Self::Io { .. } => IO,
             Self::InUse { .. } => IN_USE,
-            Self::Corrupt { .. } => CORRUPT,
+            Self::Corrupt { .. } | Self::LogLost { .. } => CORRUPT,
             Self::AlreadyOpen(_) => ALREADY_OPEN,
             Self::Behind { .. } => BEHIND,
             Self::Engine { .. } => ENGINE,
@@ -224,7 +230,7 @@ impl Fault for OpenError {
     fn disposition(&self) -> Disposition {
         match self {
             Self::Io { .. } | Self::InUse { .. } => Disposition::Retry { after: Duration::from_secs(1) },
-            Self::Corrupt { .. } | Self::Behind { .. } => Disposition::Corrupt,
+            Self::Corrupt { .. } | Self::LogLost { .. } | Self::Behind { .. } => Disposition::Corrupt,
             Self::AlreadyOpen(_) | Self::Engine { .. } => Disposition::Bug,
             Self::Stopped => Disposition::Gone,
         }
@@ -307,8 +313,8 @@ pub const PAGES: &[ErrorPage] = &[
     },
     ErrorPage {
         code: CORRUPT,
-        title: "The Raft log is damaged in the middle",
-        cause: "A record fails its checksum although whole records follow it. That is no power cut: the disk returned other bytes \
+        title: "The Raft log is damaged or lost",
+        cause: "Its files are gone although the databases are there, or a record fails its checksum although whole records follow it. That is no power cut: the disk returned other bytes \
                 than were written. Nothing after it can be trusted, and entries that this node acknowledged may be missing.",
         next: "Check the disk. Then `bowline start --repair-log`: the node drops what is damaged, may not vote until it has \
                caught up, and gets its data from the other members.",
@@ -386,6 +392,24 @@ pub const PAGES: &[ErrorPage] = &[
         title: "The change of members is refused",
         cause: "The message says what does not fit, for example a voter that is no member yet.",
         next: "`bowline node list` shows the members and their roles.",
+    },
+    ErrorPage {
+        code: crate::engine::wire::BAD_MESSAGE,
+        title: "A node sent a Raft message that makes no sense",
+        cause: "The two nodes run versions that do not fit, or a defect in Bowline.",
+        next: "`bowline node list` shows the versions; upgrade the older one.",
+    },
+    ErrorPage {
+        code: crate::engine::serve::NOT_RUNNING,
+        title: "A database does not run on a node",
+        cause: "The node is starting, stopping, has a full disk, or is no member of the database.",
+        next: "It is tried again by itself; `bowline status` on that node says more.",
+    },
+    ErrorPage {
+        code: crate::engine::serve::QUARANTINED,
+        title: "A node's Raft log was damaged",
+        cause: "What the node promised before may be lost with it, so it neither votes nor acknowledges until it is back as a learner.",
+        next: "Make it a stand-by and then a voter again; its data comes from the other members.",
     },
     ErrorPage {
         code: MACHINE,

@@ -1,18 +1,38 @@
 //! One replicated group, as its node sees it.
 
+mod core;
+mod steward;
+
+pub(crate) use self::core::Core;
+pub(crate) use steward::{run as steward, start};
+
+use crate::engine::{Data, Reply, change_error, write_error};
 use crate::{ChangeError, LogPos, MembershipView, ProposeError, ReadError};
 use base::{GroupId, LogIndex, NodeId, Term};
 use bytes::Bytes;
+use openraft::{BasicNode, ChangeMembers};
 use rt::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 
+/// The longest payload of an entry.
+const PAYLOAD_MAX: usize = 24 << 20;
+/// How long a proposal waits for room in the log.
+const ROOM_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a change of members or leadership may take.
+const CHANGE_DEADLINE: Duration = Duration::from_secs(10);
+
 /// A handle to one group on this node. Clones are the same group. It does not keep the group running.
-#[derive(Debug, Clone)]
-pub struct Group {
-    id: GroupId,
-    status: watch::Receiver<GroupStatus>,
+#[derive(Clone)]
+pub struct Group(pub(crate) Arc<Core>);
+
+impl fmt::Debug for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Group({})", self.0.id)
+    }
 }
 
 /// An entry that is applied.
@@ -86,75 +106,165 @@ pub struct GroupStatus {
 impl Group {
     /// Which group this is.
     pub fn id(&self) -> GroupId {
-        self.id
+        self.0.id
     }
 
     /// Makes the first members of an empty group, all voters. Done on one of them, once; on a group that has members it is
     /// refused, or does nothing if they are the same.
-    pub async fn initialize(&self, _members: BTreeMap<NodeId, String>) -> Result<(), ChangeError> {
-        Ok(())
+    pub async fn initialize(&self, members: BTreeMap<NodeId, String>) -> Result<(), ChangeError> {
+        let raft = self.0.raft().ok_or_else(|| self.0.why_stopped())?;
+        let nodes: BTreeMap<u64, BasicNode> = members.iter().map(|(n, a)| (n.0, BasicNode::new(a))).collect();
+        match raft.initialize(nodes).await {
+            Ok(()) => Ok(()),
+            Err(error) if error.fatal().is_some() => Err(self.0.why_stopped()),
+            Err(_) if self.status().membership.addresses == members => Ok(()),
+            Err(error) => Err(ChangeError::Refused { why: error.to_string() }),
+        }
     }
 
-    /// Proposes an entry and waits until it is applied here. Not cancel-safe: a dropped proposal may still be committed.
-    pub async fn propose(&self, _payload: Bytes) -> Result<Proposed, ProposeError> {
-        Err(ProposeError::Stopped)
+    /// Proposes an entry and waits until it is applied here. Waits a while for room if the log is over its limit. Not
+    /// cancel-safe: a dropped proposal may still be committed.
+    pub async fn propose(&self, payload: Bytes) -> Result<Proposed, ProposeError> {
+        if payload.len() > PAYLOAD_MAX {
+            return Err(ProposeError::TooLarge { len: payload.len(), max: PAYLOAD_MAX });
+        }
+        if self.0.log.is_over_limit() {
+            self.wait_for_room().await?;
+        }
+        match self.propose_once(payload.clone()).await {
+            // Elected a moment ago.
+            Err(ProposeError::NotLeader { leader: None }) if self.0.is_settling().await => self.propose_once(payload).await,
+            outcome => outcome,
+        }
+    }
+
+    async fn propose_once(&self, payload: Bytes) -> Result<Proposed, ProposeError> {
+        let raft = self.0.raft().ok_or_else(|| self.0.why_not_proposed())?;
+        let (reply, outcome) = Reply::pair();
+        if raft.client_write_ff(Data(payload), Some(reply)).await.is_err() {
+            return Err(self.0.why_not_proposed());
+        }
+        match outcome.await {
+            Ok(Ok(written)) => Ok(Proposed { pos: crate::engine::pos(&written.log_id), answer: written.data }),
+            Ok(Err(error)) => Err(write_error(&error)),
+            Err(_) => Err(ProposeError::Lost),
+        }
+    }
+
+    async fn wait_for_room(&self) -> Result<(), ProposeError> {
+        let mut usage = self.0.log.usage();
+        let log = self.0.log.clone();
+        let room = usage.wait_for(|_| !log.is_over_limit());
+        match rt::time::timeout(ROOM_DEADLINE, room).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(ProposeError::Full { why: "the log is over its limit and no checkpoint makes room".into() }),
+        }
     }
 
     /// Whether this node provably leads right now, without asking anybody: it leads, the first entry of its term is applied, and
     /// a majority followed it within the lease less a tenth for clocks that drift. Cheap and without a task switch. An error
     /// is no proof that it does not lead: ask [`read_index`](Self::read_index).
     pub fn lease(&self) -> Result<LeaseRead, ReadError> {
-        Err(ReadError::Stopped)
+        self.0.lease()
     }
 
     /// The position at which a read that starts now is linearizable, on any member: the leader confirms with a majority that it
     /// leads. The reader then waits for it with [`wait_applied`](Self::wait_applied). Cancel-safe.
-    pub async fn read_index(&self, _deadline: Instant) -> Result<LogIndex, ReadError> {
-        Err(ReadError::Stopped)
+    pub async fn read_index(&self, deadline: Instant) -> Result<LogIndex, ReadError> {
+        self.0.read_index(deadline).await
     }
 
     /// Waits until an entry is applied here. Cancel-safe.
-    pub async fn wait_applied(&self, _index: LogIndex, _deadline: Instant) -> Result<(), ReadError> {
-        Err(ReadError::Stopped)
+    pub async fn wait_applied(&self, index: LogIndex, deadline: Instant) -> Result<(), ReadError> {
+        let is_applied = |pos: &Option<LogPos>| pos.is_some_and(|p| p.index >= index);
+        let mut applied = self.0.machine.applied();
+        if is_applied(&applied.borrow_and_update()) {
+            return Ok(());
+        }
+        let start = Instant::now();
+        let mut status = self.watch();
+        tokio::select! {
+            biased;
+            _ = applied.wait_for(is_applied) => Ok(()),
+            _ = status.wait_for(|s| matches!(s.state, GroupState::Failed(_) | GroupState::Stopped)) => Err(ReadError::Stopped),
+            () = rt::time::sleep_until(deadline) => Err(ReadError::Late { waited: start.elapsed() }),
+        }
     }
 
     /// What is known of the group here.
     pub fn status(&self) -> GroupStatus {
-        self.status.borrow().clone()
+        self.0.status_now()
     }
 
-    /// Watches what is known of the group here. Changes may be merged; the last one is always seen.
+    /// Watches what the group does here: state, leader, term, members. Positions in it are those of that moment; for
+    /// [`GroupStatus::applied`] as it grows there is [`watch_applied`](Self::watch_applied). Changes may be merged; the last one is
+    /// always seen.
     pub fn watch(&self) -> watch::Receiver<GroupStatus> {
-        self.status.clone()
+        self.0.status.subscribe()
+    }
+
+    /// Watches the last entry applied here.
+    pub fn watch_applied(&self) -> watch::Receiver<Option<LogPos>> {
+        self.0.machine.applied()
     }
 
     /// Adds a member without a vote, and waits until the change is committed (not until the member has caught up).
     /// Adding a member again sets its address.
-    pub async fn add_learner(&self, _node: NodeId, _address: String) -> Result<(), ChangeError> {
-        Err(ChangeError::Stopped)
+    pub async fn add_learner(&self, node: NodeId, address: String) -> Result<(), ChangeError> {
+        let nodes: BTreeMap<u64, BasicNode> = [(node.0, BasicNode::new(&address))].into();
+        let known = self.status().membership.addresses.get(&node).cloned();
+        let change = match known {
+            Some(known) if known == address => return Ok(()),
+            Some(_) => ChangeMembers::SetNodes(nodes),
+            None => ChangeMembers::AddNodes(nodes),
+        };
+        self.change(change, true).await
     }
 
     /// Makes exactly these members the voters; the others stay as learners. Each must be a member. Waits until it is committed.
-    pub async fn change_voters(&self, _voters: BTreeSet<NodeId>) -> Result<(), ChangeError> {
-        Err(ChangeError::Stopped)
+    pub async fn change_voters(&self, voters: BTreeSet<NodeId>) -> Result<(), ChangeError> {
+        let status = self.status();
+        if status.membership.voters == [voters.clone()] {
+            return Ok(());
+        }
+        let voters = voters.iter().map(|n| n.0).collect();
+        self.change(ChangeMembers::ReplaceAllVoters(voters), true).await
     }
 
     /// Removes a member, voter or not. Waits until it is committed. Removing who is no member does nothing.
-    pub async fn remove(&self, _node: NodeId) -> Result<(), ChangeError> {
-        Err(ChangeError::Stopped)
+    pub async fn remove(&self, node: NodeId) -> Result<(), ChangeError> {
+        let members = self.status().membership;
+        if members.voters.iter().any(|set| set.contains(&node)) {
+            self.change(ChangeMembers::RemoveVoters([node.0].into()), false).await
+        } else if members.addresses.contains_key(&node) {
+            self.change(ChangeMembers::RemoveNodes([node.0].into()), false).await
+        } else {
+            Ok(())
+        }
     }
 
-    /// Hands leadership to a voter (to the one most up to date if none is named) and waits until it leads.
+    async fn change(&self, change: ChangeMembers<u64, BasicNode>, retain: bool) -> Result<(), ChangeError> {
+        let raft = self.0.raft().ok_or_else(|| self.0.why_stopped())?;
+        match rt::time::timeout(CHANGE_DEADLINE, raft.change_membership(change, retain)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(change_error(&error).unwrap_or_else(|| self.0.why_stopped())),
+            Err(_) => Err(ChangeError::Unknown { why: format!("no majority agreed within {} s", CHANGE_DEADLINE.as_secs()) }),
+        }
+    }
+
+    /// Hands leadership to a voter (to the one most up to date if none is named) and waits until another node leads.
     /// From the call on and for the rest of the term, [`lease`](Self::lease) gives no proof.
-    pub async fn transfer_leadership(&self, _to: Option<NodeId>) -> Result<(), ChangeError> {
-        Err(ChangeError::Stopped)
+    pub async fn transfer_leadership(&self, to: Option<NodeId>) -> Result<(), ChangeError> {
+        self.0.transfer(to, CHANGE_DEADLINE).await
     }
 
     /// Makes what is applied durable outside the log, and purges the log up to there except a tail for members that lag.
     pub async fn checkpoint(&self) -> Result<(), ChangeError> {
-        Err(ChangeError::Stopped)
+        self.0.checkpoint(false).await
     }
 
     /// Stops the group on this node. Its log stays.
-    pub async fn stop(&self) {}
+    pub async fn stop(&self) {
+        self.0.stop().await;
+    }
 }

@@ -1,11 +1,27 @@
 //! One node's Raft: the log that all groups share, the transport, and the groups.
 
+use crate::engine::machine::Machine;
+use crate::engine::serve::NOT_RUNNING;
+use crate::engine::wire;
+use crate::group::Core;
+use crate::log::Log;
 use crate::{ChangeError, Group, OpenError, StateMachine};
-use base::{GroupId, NodeId};
-use rpc::{Handler, Mesh};
+use base::{Disposition, GroupId, NodeId};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use lifecycle::{Scope, StopReport};
+use rpc::{Answer, Caller, Handler, Mesh, Refusal};
+use rt::time::Instant;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// How often groups are asked for a checkpoint at most while the log is over its limit.
+const PRESSURE_EVERY: Duration = Duration::from_millis(200);
 
 /// What a host needs to know.
 #[derive(Debug, Clone)]
@@ -100,72 +116,224 @@ pub struct GroupOptions {
     pub follow: Option<GroupId>,
 }
 
-/// One node's Raft. Dropping it without [`stop`](Self::stop) is a power cut: nothing acknowledged is lost.
-#[derive(Debug, Clone)]
-pub struct RaftHost {
-    node: NodeId,
+/// One node's Raft. Clones are the same host. Dropping all of them without [`stop`](Self::stop) is a power cut: nothing
+/// acknowledged is lost.
+#[derive(Clone)]
+pub struct RaftHost(Arc<Inner>);
+
+struct Inner {
+    config: HostConfig,
+    log: Log,
+    mesh: Arc<Mesh>,
+    groups: Mutex<BTreeMap<GroupId, Arc<Core>>>,
+    /// The groups' tasks, and those that serve them.
+    groups_scope: Scope,
+    /// The log's writer: it ends after the groups.
+    log_scope: Scope,
 }
 
 impl RaftHost {
     /// Opens the log and starts its writer. Reads the whole log once. Blocks on file IO through `rt::blocking`.
-    pub async fn open(config: HostConfig, mesh: Arc<Mesh>, scope: &lifecycle::Scope) -> Result<Self, OpenError> {
-        drop((mesh, scope));
-        Ok(Self { node: config.node })
+    pub async fn open(config: HostConfig, mesh: Arc<Mesh>, scope: &Scope) -> Result<Self, OpenError> {
+        let opening = config.clone();
+        let opened = rt::blocking::run(move || Log::open(&opening)).await;
+        let log = opened.map_err(|end| OpenError::Io { path: config.dir.clone(), error: io::Error::other(end) })??;
+        let (groups_scope, log_scope) = (scope.child("raft groups"), scope.child("raft log"));
+        let inner = Arc::new(Inner { config, log, mesh, groups: Mutex::default(), groups_scope, log_scope });
+        let (cancelled, groups) = (inner.log_scope.cancelled(), inner.groups_scope.clone());
+        drop(inner.log_scope.spawn("writer", inner.log.clone().run(async move {
+            cancelled.wait().await;
+            // Engines that stop may still save a vote.
+            groups.cancel();
+            groups.idle().await;
+        })));
+        drop(inner.groups_scope.spawn_droppable("make room", make_room(Arc::downgrade(&inner), inner.log.clone())));
+        Ok(Self(inner))
     }
 
     /// This node.
     pub fn node(&self) -> NodeId {
-        self.node
+        self.0.config.node
     }
 
     /// Answers [`rpc::Service::Raft`]. Calls for groups that are not open are refused with a retry.
     pub fn handler(&self) -> Arc<dyn Handler> {
-        Arc::new(crate::host::Nobody)
+        Arc::new(Serving(Arc::downgrade(&self.0)))
     }
 
     /// Opens a group: state machine, log, engine. It takes part from then on. A group without members waits to be
-    /// [initialized](Group::initialize) or to be added by a leader elsewhere.
+    /// [initialized](Group::initialize) or to be added by a leader elsewhere. A group that another one follows is opened before it.
     pub async fn open_group(
         &self,
         group: GroupId,
         machine: Box<dyn StateMachine>,
         options: GroupOptions,
     ) -> Result<Group, OpenError> {
-        drop((machine, options));
-        Err(OpenError::AlreadyOpen(group))
+        let inner = &self.0;
+        if inner.groups_scope.cancelled().is_cancelled() {
+            return Err(OpenError::Stopped);
+        }
+        let machine = Arc::new(Machine::new(machine));
+        let is_lost = self.check(group, &machine)?;
+        let leader_group = options.follow.and_then(|id| inner.groups().get(&id).map(|core| core.status.subscribe()));
+        let scope = inner.groups_scope.child(&format!("group {group}"));
+        let core = Core::new(
+            group,
+            inner.config.node,
+            inner.log.clone(),
+            Arc::clone(&inner.mesh),
+            machine,
+            inner.config.timing,
+            options,
+            scope,
+        );
+        let core = Arc::new(core);
+        if is_lost {
+            core.set_quarantined(true);
+            inner.log.set_quarantined(group, true, Box::new(drop));
+        }
+        match inner.groups().entry(group) {
+            Entry::Occupied(_) => return Err(OpenError::AlreadyOpen(group)),
+            Entry::Vacant(place) => drop(place.insert(Arc::clone(&core))),
+        }
+        match crate::group::start(&core).await {
+            Ok(running) => {
+                core.set_running(Some(running.clone()));
+                core.publish(None);
+                drop(core.scope.spawn("steward", crate::group::steward(Arc::clone(&core), running, leader_group)));
+                Ok(Group(core))
+            }
+            Err(error) => {
+                inner.groups().remove(&group);
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether the log and the state machine fit together. True if the log of the group is gone.
+    fn check(&self, group: GroupId, machine: &Machine) -> Result<bool, OpenError> {
+        let head = self.0.log.head(group);
+        let applied = machine.applied_now().map(|pos| pos.index);
+        if let Some(purged) = head.purged.filter(|p| applied < Some(p.index)) {
+            return Err(OpenError::Behind { group, applied: applied.map(|i| i.0), purged: purged.index.0 });
+        }
+        let is_lost = head.vote.is_none() && head.last.is_none() && !head.quarantined && applied.is_some();
+        match self.0.config.on_corruption {
+            OnCorruption::Refuse if is_lost => Err(OpenError::LogLost { group }),
+            _ => Ok(is_lost),
+        }
+    }
+
+    /// An open group.
+    pub fn group(&self, group: GroupId) -> Option<Group> {
+        self.0.groups().get(&group).cloned().map(Group)
     }
 
     /// The open groups.
     pub fn groups(&self) -> Vec<Group> {
-        Vec::new()
+        self.0.groups().values().cloned().map(Group).collect()
     }
 
     /// Groups that the log knows, open or not.
     pub fn known_groups(&self) -> Vec<GroupId> {
-        Vec::new()
+        self.0.log.groups()
+    }
+
+    /// Groups whose log was damaged: they do not vote here before they have come back as learners.
+    pub fn damaged_groups(&self) -> BTreeSet<GroupId> {
+        self.0.log.quarantined()
     }
 
     /// Stops a group on this node and removes it from the log, its vote included. For a database that was dropped, or a node that
     /// is no member any more: a node that is one must never do this.
-    pub async fn drop_group(&self, _group: GroupId) -> Result<(), ChangeError> {
-        Ok(())
+    pub async fn drop_group(&self, group: GroupId) -> Result<(), ChangeError> {
+        let core = self.0.groups().remove(&group);
+        if let Some(core) = core {
+            core.stop().await;
+        }
+        let (done, dropped) = oneshot::channel();
+        self.0.log.drop_group(group, Box::new(move |result| drop(done.send(result))));
+        match dropped.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(ChangeError::Full { why: error.to_string().into() }),
+            Err(_) => Err(ChangeError::Stopped),
+        }
     }
 
     /// How many bytes the log takes on disk, preallocated segments included.
     pub fn log_bytes(&self) -> u64 {
-        0
+        self.0.log.bytes()
     }
 
     /// Stops all groups and the log's writer: no task of it runs afterwards. Leadership is not handed over here (see
     /// [`Group::transfer_leadership`]).
-    pub async fn stop(&self, _deadline: Duration) {}
+    pub async fn stop(&self, deadline: Duration) -> StopReport {
+        let end = Instant::now() + deadline;
+        let mut report = self.0.groups_scope.stop(deadline).await;
+        self.0.groups().clear();
+        let log = self.0.log_scope.stop(end.saturating_duration_since(Instant::now())).await;
+        report.stragglers.extend(log.stragglers);
+        report.stuck.extend(log.stuck);
+        report.failures.extend(log.failures);
+        report
+    }
 }
 
-#[derive(Debug)]
-struct Nobody;
+impl Inner {
+    fn groups(&self) -> MutexGuard<'_, BTreeMap<GroupId, Arc<Core>>> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
-impl Handler for Nobody {
-    fn handle(&self, _: &rpc::Caller, _: u16, _: bytes::Bytes) -> futures::future::BoxFuture<'static, rpc::Answer> {
-        Box::pin(std::future::pending())
+impl std::fmt::Debug for RaftHost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RaftHost(node {}, {:?})", self.0.config.node, self.0.log)
+    }
+}
+
+/// Asks the groups that hold the oldest segment for a checkpoint whenever the log is over its limit.
+async fn make_room(host: Weak<Inner>, log: Log) {
+    let mut usage = log.usage();
+    loop {
+        let limit = log.limits().soft_bytes;
+        let Ok(oldest) = usage.wait_for(|u| u.bytes > limit && !u.oldest.is_empty()).await.map(|u| u.oldest.clone()) else {
+            return;
+        };
+        for group in oldest {
+            let core = host.upgrade().and_then(|host| host.groups().get(&group).cloned());
+            let Some(core) = core else {
+                tracing::debug!(%group, "a group that is not open holds the oldest segment of the Raft log");
+                continue;
+            };
+            if let Err(error) = core.checkpoint(true).await {
+                tracing::warn!(%group, %error, "no checkpoint to make room in the Raft log");
+            }
+        }
+        // Purging takes effect a moment later; and what cannot be purged yet is not asked for without end.
+        rt::time::sleep(PRESSURE_EVERY).await;
+    }
+}
+
+/// Answers the calls of other members.
+struct Serving(Weak<Inner>);
+
+impl Handler for Serving {
+    fn handle(&self, caller: &Caller, method: u16, body: Bytes) -> BoxFuture<'static, Answer> {
+        let found = self.find(caller, &body);
+        Box::pin(async move {
+            let (core, from, body) = found?;
+            crate::engine::serve::answer(core, from, method, body).await
+        })
+    }
+}
+
+impl Serving {
+    fn find(&self, caller: &Caller, body: &Bytes) -> Result<(Arc<Core>, NodeId, Bytes), Refusal> {
+        let (group, body) = wire::group_of(body)?;
+        let core = self.0.upgrade().and_then(|host| host.groups().get(&group).cloned());
+        let after = Disposition::Retry { after: Duration::from_millis(100) };
+        let core = core.ok_or_else(|| Refusal::new(NOT_RUNNING, after, format!("group {group} is not open here")))?;
+        let from = caller.node.ok_or(wire::BadMessage)?;
+        Ok((core, from, body))
     }
 }

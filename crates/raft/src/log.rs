@@ -30,7 +30,6 @@ pub(crate) use shared::{Done, NewEntry, Usage};
 
 use crate::{HostConfig, LogLimits, LogPos, OpenError};
 use base::{GroupId, LogIndex};
-use lifecycle::Cancelled;
 use rt::fs::{self, File};
 use shared::{Dead, Read, Shared};
 use std::collections::BTreeSet;
@@ -98,14 +97,15 @@ impl Log {
         Ok(Self(Arc::new(Inner { shared, writer: Mutex::new(writer), limits: config.limits, _lock: lock })))
     }
 
-    /// Writes what is pending until it is told to end, and once more then. The one task of the log.
-    pub(crate) async fn run(self, cancelled: Cancelled) {
+    /// Writes what is pending until `end` is done, and once more then. The one task of the log.
+    pub(crate) async fn run(self, end: impl Future<Output = ()>) {
+        let mut end = std::pin::pin!(end);
         let mut housekeeping: Option<rt::task::Task<()>> = None;
         loop {
             let is_last = tokio::select! {
                 biased;
                 () = self.0.shared.wake.notified() => false,
-                () = cancelled.wait() => true,
+                () = &mut end => true,
             };
             let result = self.flush().await;
             if is_last {
@@ -115,7 +115,7 @@ impl Log {
                 tracing::warn!(%error, "the Raft log cannot be written; trying again");
                 tokio::select! {
                     biased;
-                    () = cancelled.wait() => {}
+                    () = &mut end => break,
                     () = rt::time::sleep(PROBE_EVERY) => {}
                 }
                 self.0.shared.wake.notify_one();
@@ -229,9 +229,14 @@ impl Log {
         self.0.shared.drop_group(group, done);
     }
 
-    /// Where the entry with that index stands.
-    pub(crate) fn pos_of(&self, group: GroupId, index: LogIndex) -> Option<LogPos> {
-        self.0.shared.pos_of(group, index)
+    /// The first entry from `first` to `last` of each leader, and the last entry.
+    pub(crate) fn leaders(&self, group: GroupId, first: u64, last: u64) -> Vec<LogPos> {
+        self.0.shared.leaders(group, first, last)
+    }
+
+    /// The last entry of a group in the oldest segment of all, if it needs that.
+    pub(crate) fn last_in_oldest(&self, group: GroupId) -> Option<LogIndex> {
+        self.0.shared.last_in_oldest(group)
     }
 
     /// The newest entry at or below `upto` with more than `keep` bytes of entries from it to `upto`.
@@ -263,6 +268,11 @@ impl Log {
     /// How full the log is, and who could make room.
     pub(crate) fn usage(&self) -> watch::Receiver<Usage> {
         self.0.shared.usage()
+    }
+
+    /// Whether proposals should wait for a checkpoint.
+    pub(crate) fn is_over_limit(&self) -> bool {
+        self.0.shared.bytes_used() > self.0.limits.hard_bytes
     }
 
     /// Why nothing can be written now; none if all is well.

@@ -247,9 +247,31 @@ impl Shared {
         all
     }
 
-    /// Where the entry with that index stands, if it is there.
-    pub(super) fn pos_of(&self, group: GroupId, index: LogIndex) -> Option<LogPos> {
-        self.state().groups.get(&group)?.get(index.0).map(|s| s.pos)
+    /// The first entry from `first` to `last` of each leader, and the last entry.
+    pub(super) fn leaders(&self, group: GroupId, first: u64, last: u64) -> Vec<LogPos> {
+        let state = self.state();
+        let Some(log) = state.groups.get(&group) else { return Vec::new() };
+        let mut all: Vec<LogPos> = Vec::new();
+        let mut newest = None;
+        for slot in (first.max(log.first_index())..=last).map_while(|index| log.get(index)) {
+            if all.last().is_none_or(|p| (p.term, p.node) != (slot.pos.term, slot.pos.node)) {
+                all.push(slot.pos);
+            }
+            newest = Some(slot.pos);
+        }
+        if newest.is_some_and(|pos| all.last() != Some(&pos)) {
+            all.extend(newest);
+        }
+        all
+    }
+
+    /// The last entry of a group in the oldest segment that it needs, if that is the oldest of all.
+    pub(super) fn last_in_oldest(&self, group: GroupId) -> Option<LogIndex> {
+        let state = self.state();
+        let (number, _) = state.segments.first_key_value()?;
+        let log = state.groups.get(&group)?;
+        let entries = (log.first_index()..log.next_index()).map_while(|index| log.get(index));
+        entries.take_while(|s| s.place.is_some_and(|p| p.segment == *number)).last().map(|s| s.pos.index)
     }
 
     /// The highest index at or below `upto` such that at least `keep` bytes of entries follow it up to `upto`.
@@ -421,6 +443,10 @@ impl Shared {
 
     pub(super) fn usage(&self) -> watch::Receiver<Usage> {
         self.usage.subscribe()
+    }
+
+    pub(super) fn bytes_used(&self) -> u64 {
+        self.usage.borrow().bytes
     }
 
     /// Why nothing can be written now; none if all is well.

@@ -1,0 +1,176 @@
+//! How a group's engine reaches the other members: calls over the node's mesh.
+
+use super::machine::{SnapshotData, state_of};
+use super::wire::{self, OfferAnswer, method};
+use super::{Types, Vote};
+use crate::SnapshotSource;
+use crate::group::Core;
+use base::NodeId;
+use bytes::Bytes;
+use openraft::alias::SnapshotOf;
+use openraft::error::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::{Backoff, RPCOption, RaftNetworkFactory, RaftNetworkV2};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse,
+    VoteRequest, VoteResponse,
+};
+use openraft::{BasicNode, OptionalSend};
+use rpc::{CallError, Class, Service};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long entries may take to a member and onto its disk. A broken connection is noticed without it.
+const APPEND_DEADLINE: Duration = Duration::from_secs(2);
+/// How long one question about an offered snapshot may take; the receiver answers sooner, see [`super::serve`].
+const OFFER_DEADLINE: Duration = Duration::from_secs(10);
+/// Waits between attempts to reach a member; the first ones matter when it starts.
+const BACKOFF_MS: [u64; 6] = [10, 20, 50, 100, 200, 300];
+
+/// Makes clients for the members.
+pub(crate) struct Network(pub(crate) Arc<Core>);
+
+/// Calls one member.
+pub(crate) struct Client {
+    core: Arc<Core>,
+    to: NodeId,
+}
+
+impl RaftNetworkFactory<Types> for Network {
+    type Network = Client;
+
+    async fn new_client(&mut self, to: u64, node: &BasicNode) -> Client {
+        let to = NodeId(to);
+        self.0.learn_address(to, &node.addr);
+        Client { core: Arc::clone(&self.0), to }
+    }
+}
+
+impl Client {
+    async fn call(&self, method: u16, body: Bytes, deadline: Duration) -> Result<Bytes, RPCError<Types>> {
+        let mesh = &self.core.mesh;
+        mesh.call(self.to, Service::Raft, method, body, deadline, Class::Control).await.map_err(|e| unreached(&e))
+    }
+
+    async fn ask(&self, method: u16, request: &VoteRequest<Types>, ttl: Duration) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        let answer = self.call(method, wire::put_vote_request(self.core.id, request), ttl).await?;
+        wire::take_vote_response(&answer).map_err(|e| NetworkError::new(&e).into())
+    }
+}
+
+/// What the engine makes of a failed call: to try again after a while, or at once.
+fn unreached(error: &CallError) -> RPCError<Types> {
+    match error {
+        CallError::Lost { .. } | CallError::Deadline { .. } => NetworkError::new(error).into(),
+        _ => Unreachable::new(error).into(),
+    }
+}
+
+impl RaftNetworkV2<Types> for Client {
+    type SnapshotData = SnapshotData;
+
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<Types>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
+        // Before anybody can know that something is committed, readers here do.
+        self.core.announce(request.leader_commit.as_ref().map(|id| id.index));
+        let deadline = if request.entries.is_empty() { option.hard_ttl() } else { APPEND_DEADLINE };
+        let body = wire::put_append(self.core.id, self.core.is_learner(self.to), &request);
+        let answer = self.call(method::APPEND, body, deadline).await?;
+        wire::take_append_response(&answer).map_err(|e| NetworkError::new(&e).into())
+    }
+
+    async fn vote(&mut self, request: VoteRequest<Types>, option: RPCOption) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        self.ask(method::VOTE, &request, option.hard_ttl()).await
+    }
+
+    async fn pre_vote(&mut self, request: VoteRequest<Types>, option: RPCOption) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        self.ask(method::PRE_VOTE, &request, option.hard_ttl()).await
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: SnapshotOf<Types, SnapshotData>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
+        let SnapshotData::Source(source) = snapshot.snapshot else {
+            return Err(ReplicationClosed::new("not a snapshot to send").into());
+        };
+        let mut offer = wire::Offer {
+            to_learner: self.core.is_learner(self.to),
+            vote,
+            number: rt::entropy::u64(),
+            state: state_of(&snapshot.meta),
+        };
+        // Pinned until this returns or is dropped.
+        let _pinned = self.core.offers.pin(offer.number, source);
+        tracing::info!(group = %self.core.id, to = %self.to, at = ?offer.state.last, "offering a snapshot");
+        let mut cancel = Box::pin(cancel);
+        loop {
+            offer.to_learner = self.core.is_learner(self.to);
+            let body = wire::put_offer(self.core.id, &offer);
+            let answer = tokio::select! {
+                biased;
+                closed = &mut cancel => return Err(closed.into()),
+                answer = self.call(method::OFFER, body, OFFER_DEADLINE) => answer?,
+            };
+            match wire::take_offer_answer(&answer).map_err(|e| NetworkError::new(&e))? {
+                OfferAnswer::Pulling => {}
+                OfferAnswer::Done(vote) => return Ok(SnapshotResponse { vote }),
+            }
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<Types>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<Types>, RPCError<Types>> {
+        // From here on others may elect a leader while the lease still runs.
+        self.core.give_up_lease(request.from_leader().leader_id.term);
+        self.call(method::TRANSFER, wire::put_transfer(self.core.id, &request), option.hard_ttl()).await?;
+        Ok(Ok(()))
+    }
+
+    fn backoff(&self) -> Option<Backoff> {
+        let last = BACKOFF_MS.last().copied().unwrap_or(300);
+        let waits = BACKOFF_MS.into_iter().chain(std::iter::repeat(last));
+        Some(Backoff::new(waits.map(Duration::from_millis)))
+    }
+}
+
+/// Snapshots that others may pull from here.
+#[derive(Default)]
+pub(crate) struct Offers(std::sync::Mutex<std::collections::BTreeMap<u64, Arc<dyn SnapshotSource>>>);
+
+impl Offers {
+    /// Keeps `source` until the pin is dropped.
+    pub(crate) fn pin(self: &Arc<Self>, number: u64, source: Arc<dyn SnapshotSource>) -> Pin {
+        self.lock().insert(number, source);
+        Pin { offers: Arc::clone(self), number }
+    }
+
+    pub(crate) fn get(&self, number: u64) -> Option<Arc<dyn SnapshotSource>> {
+        self.lock().get(&number).cloned()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, std::collections::BTreeMap<u64, Arc<dyn SnapshotSource>>> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Holds an offer.
+pub(crate) struct Pin {
+    offers: Arc<Offers>,
+    number: u64,
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        drop(self.offers.lock().remove(&self.number));
+    }
+}

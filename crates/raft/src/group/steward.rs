@@ -1,0 +1,374 @@
+//! The one task that looks after a group on its node: starts the engine, says when it may campaign, restarts it after a
+//! failing disk, and tells those who watch.
+//!
+//! ```text
+//!            +--- the disk takes writes again ----+
+//!            v                                    |
+//!   start -> Running --the engine failed--> why? -+- the log cannot be written: Suspended
+//!              |                              |
+//!              |                              +- the state machine failed: Failed (for good)
+//!              |                              +- anything else: start again after a while
+//!              +--told to stop--> Stopped
+//! ```
+
+use super::core::{Core, Running};
+use crate::engine::machine::MachineAdapter;
+use crate::engine::network::Network;
+use crate::engine::store::LogStore;
+use crate::engine::wire::{self, method};
+use crate::engine::{RaftHandle, config};
+use crate::{GroupState, GroupStatus, OpenError};
+use base::NodeId;
+use openraft::async_runtime::WatchReceiver;
+use openraft::{ChangeMembers, ServerState};
+use rpc::{Class, PeerView, Service};
+use rt::time::Instant;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How long an engine that failed for no known reason waits before it starts again, and how often it may.
+const RESTART_AFTER: Duration = Duration::from_millis(500);
+const RESTARTS_MAX: u32 = 20;
+/// How often a campaign that was refused is tried again.
+const CAMPAIGN_EVERY: Duration = Duration::from_millis(25);
+/// How long the steward sleeps at most when nothing happens.
+const ROUND: Duration = Duration::from_secs(1);
+/// How far apart the members start when they notice together that the leader is gone.
+const STAGGER: Duration = Duration::from_millis(30);
+/// A change of voters that nobody finishes for this long is finished by the leader.
+const JOINT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Starts an engine on the log and the state machine.
+pub(crate) async fn start(core: &Arc<Core>) -> Result<Running, OpenError> {
+    let failed = |why: String| OpenError::Engine { group: core.id, why };
+    let config = config(core.id, &core.timing).map_err(|e| failed(e.to_string()))?;
+    let store = LogStore { log: core.log.clone(), group: core.id };
+    let machine = MachineAdapter(Arc::clone(&core.machine));
+    let raft = RaftHandle::new(core.node.0, Arc::new(config), Network(Arc::clone(core)), store, machine).await;
+    let raft = raft.map_err(|e| failed(e.to_string()))?;
+    let metrics = raft.metrics();
+    Ok(Running { raft, metrics })
+}
+
+/// Why the engine is left alone.
+enum End {
+    Told,
+    Failed(String),
+}
+
+/// Looks after the group until its scope is cancelled. `leader_group` is the status of the group that this one follows.
+pub(crate) async fn run(
+    core: Arc<Core>,
+    first: Running,
+    leader_group: Option<watch::Receiver<GroupStatus>>,
+) {
+    let mut next = Some(first);
+    let mut restarts = 0;
+    loop {
+        let running = match next.take() {
+            Some(running) => running,
+            None => match start(&core).await {
+                Ok(running) => running,
+                Err(error) => {
+                    tracing::error!(group = %core.id, %error, "the engine of a group does not start");
+                    core.publish(Some(GroupState::Failed(error.to_string().into())));
+                    return;
+                }
+            },
+        };
+        let (raft, up_since) = (running.raft.clone(), Instant::now());
+        core.set_running(Some(running.clone()));
+        core.publish(None);
+        let end = Care { core: &core, running, leader_group: leader_group.clone() }.look_after().await;
+        core.set_running(None);
+        drop(raft.shutdown().await);
+        match end {
+            End::Told => {
+                core.publish(Some(GroupState::Stopped));
+                return;
+            }
+            End::Failed(why) => {
+                if let Some(error) = core.machine.failure() {
+                    tracing::error!(group = %core.id, %error, "a state machine failed; the group stays down on this node");
+                    core.publish(Some(GroupState::Failed(error.to_string().into())));
+                    return;
+                }
+                restarts = if up_since.elapsed() > Duration::from_secs(60) { 0 } else { restarts + 1 };
+                if !recover(&core, &why, restarts).await {
+                    return;
+                }
+            }
+        }
+        // What the engine had promised its leader is forgotten with it.
+        core.promise_again();
+    }
+}
+
+/// Waits until it makes sense to start again. False if it never does.
+async fn recover(core: &Core, why: &str, restarts: u32) -> bool {
+    let cancelled = core.scope.cancelled();
+    let mut failure = core.log.failure();
+    let reason = failure.borrow_and_update().clone();
+    if let Some(reason) = reason {
+        rt::sometimes!("raft: group suspended by its disk");
+        tracing::warn!(group = %core.id, %reason, "a group is suspended: its log cannot be written");
+        core.publish(Some(GroupState::Suspended(reason)));
+    } else if restarts > RESTARTS_MAX {
+        tracing::error!(group = %core.id, why, "the engine of a group fails again and again");
+        core.publish(Some(GroupState::Failed(why.into())));
+        return false;
+    } else {
+        tracing::warn!(group = %core.id, why, "the engine of a group failed; starting it again");
+        core.publish(Some(GroupState::Suspended(why.into())));
+        tokio::select! {
+            biased;
+            () = cancelled.wait() => {}
+            () = rt::time::sleep(RESTART_AFTER) => {}
+        }
+    }
+    let is_well = tokio::select! {
+        biased;
+        () = cancelled.wait() => false,
+        well = failure.wait_for(Option::is_none) => well.is_ok(),
+    };
+    if !is_well {
+        core.publish(Some(GroupState::Stopped));
+    }
+    is_well
+}
+
+/// The care for one engine.
+struct Care<'a> {
+    core: &'a Arc<Core>,
+    running: Running,
+    leader_group: Option<watch::Receiver<GroupStatus>>,
+}
+
+impl Care<'_> {
+    async fn look_after(mut self) -> End {
+        let cancelled = self.core.scope.cancelled();
+        let mut server = self.running.raft.server_metrics();
+        let mut peer: Option<Peer> = None;
+        let mut lost: Option<Lost> = None;
+        let mut leaderless_since: Option<Instant> = Some(Instant::now());
+        let mut joint_since: Option<Instant> = None;
+        loop {
+            self.core.publish(None);
+            let (leader, state, is_joint) = {
+                let m = self.running.metrics.borrow_watched();
+                if let Err(error) = &m.running_state {
+                    return End::Failed(error.to_string());
+                }
+                let is_joint = m.membership_config.membership().get_joint_config().len() > 1;
+                (m.current_leader.map(NodeId), m.state, is_joint)
+            };
+            // Its connection broke, but it was heard again, or another one leads.
+            lost = lost.filter(|l| Some(l.leader) == leader && self.core.heard_at() <= l.at);
+            if leader.is_some() && lost.is_none() {
+                leaderless_since = None;
+            } else {
+                leaderless_since.get_or_insert_with(Instant::now);
+            }
+            joint_since = if is_joint { joint_since.or_else(|| Some(Instant::now())) } else { None };
+            let watched = leader.filter(|l| *l != self.core.node);
+            if peer.as_ref().map(|p| p.node) != watched {
+                peer = watched.map(|node| Peer::new(node, self.core.mesh.watch(node)));
+            }
+            self.leave_quarantine().await;
+            self.finish_joint(state, joint_since).await;
+            let wait = self.campaign(leader, lost, state, leaderless_since).await.min(ROUND);
+            tokio::select! {
+                biased;
+                () = cancelled.wait() => return End::Told,
+                changed = server.changed() => if changed.is_err() { return self.ended() },
+                () = changed(&mut self.leader_group) => {}
+                leader = lost_connection(&mut peer) => {
+                    rt::sometimes!("raft: leader lost by its connection");
+                    lost = Some(Lost { leader, at: Instant::now() });
+                }
+                () = rt::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// The engine has ended by itself.
+    fn ended(&self) -> End {
+        match &self.running.metrics.borrow_watched().running_state {
+            Err(error) => End::Failed(error.to_string()),
+            Ok(()) => End::Failed("the engine ended".to_owned()),
+        }
+    }
+
+    /// A group whose log was damaged is whole again once it follows as a learner, or if there is nobody to follow.
+    async fn leave_quarantine(&self) {
+        if !self.core.is_quarantined() {
+            return;
+        }
+        let me = self.core.node.0;
+        let may_leave = self.core.with_metrics(|m| {
+            let voters: Vec<u64> = m.membership_config.voter_ids().collect();
+            let is_learner = m.current_leader.is_some_and(|l| l != me) && !voters.is_empty() && !voters.contains(&me);
+            is_learner || voters == [me]
+        });
+        if may_leave != Some(true) {
+            return;
+        }
+        let (done, saved) = tokio::sync::oneshot::channel();
+        self.core.log.set_quarantined(self.core.id, false, Box::new(move |result| drop(done.send(result))));
+        if matches!(saved.await, Ok(Ok(()))) {
+            tracing::info!(group = %self.core.id, "the log of a group is whole again");
+            self.core.set_quarantined(false);
+        }
+    }
+
+    /// A change of voters whose author is gone is finished by the leader.
+    async fn finish_joint(&self, state: ServerState, since: Option<Instant>) {
+        if state != ServerState::Leader || since.is_none_or(|s| s.elapsed() < JOINT_PATIENCE) {
+            return;
+        }
+        rt::sometimes!("raft: joint membership finished by another leader");
+        let flat = self.running.raft.change_membership(ChangeMembers::AddVoterIds([].into()), true);
+        if let Ok(Err(error)) = rt::time::timeout(Duration::from_secs(1), flat).await {
+            tracing::debug!(group = %self.core.id, %error, "the members are still joint");
+        }
+    }
+
+    /// Campaigns if it is this node's turn. Returns when to look again.
+    async fn campaign(
+        &self,
+        leader: Option<NodeId>,
+        lost: Option<Lost>,
+        state: ServerState,
+        leaderless_since: Option<Instant>,
+    ) -> Duration {
+        let core = self.core;
+        let elect = |on| self.running.raft.runtime_config().elect(on);
+        if core.is_quarantined() || state == ServerState::Learner {
+            elect(false);
+            return ROUND;
+        }
+        let voters = core.with_metrics(|m| m.membership_config.voter_ids().collect::<Vec<_>>()).unwrap_or_default();
+        if voters == [core.node.0] {
+            // Nobody else could have been promised anything.
+            elect(true);
+            return ROUND;
+        }
+        let promised = core.promised_until().saturating_duration_since(Instant::now());
+        if !promised.is_zero() {
+            elect(false);
+            return promised;
+        }
+        if state == ServerState::Leader {
+            elect(true);
+            return ROUND;
+        }
+        match self.guide() {
+            None => {
+                elect(true);
+                self.campaign_for(lost, &voters).await
+            }
+            Some(guide) if guide == core.node => self.take_over(leader, lost).await,
+            Some(_) => {
+                let patience = core.timing.follow_patience;
+                let waited = leaderless_since.map_or(Duration::ZERO, Instant::elapsed);
+                elect(waited >= patience);
+                if leaderless_since.is_some() { patience.saturating_sub(waited).max(CAMPAIGN_EVERY) } else { ROUND }
+            }
+        }
+    }
+
+    /// Who leads the group that this one follows. None if it follows no group; this group is then on its own.
+    fn guide(&self) -> Option<NodeId> {
+        let status = self.leader_group.as_ref()?;
+        // While nobody leads there, nobody is waited for less long than the patience allows: zero is nobody's id.
+        Some(status.borrow().leader.unwrap_or(NodeId(0)))
+    }
+
+    /// The leader's connection broke: its lease is waited for, but not the engine's longer patience after it.
+    async fn campaign_for(&self, lost: Option<Lost>, voters: &[u64]) -> Duration {
+        let Some(lost) = lost else { return ROUND };
+        let core = self.core;
+        let rank = voters.iter().filter(|n| **n != lost.leader.0 && **n < core.node.0).count();
+        let stagger = STAGGER * u32::try_from(rank).unwrap_or(0);
+        let at = core.heard_at() + core.timing.election_max + Duration::from_millis(2) + stagger;
+        let left = at.saturating_duration_since(Instant::now());
+        if !left.is_zero() {
+            return left;
+        }
+        if core.heard_at().elapsed() > core.timing.election_max * 4 {
+            // Not a matter of milliseconds any more: the engine's own timers go on with it.
+            return ROUND;
+        }
+        drop(self.running.raft.trigger().elect(true).await);
+        CAMPAIGN_EVERY
+    }
+
+    /// This node leads the group that this one follows, so it should lead this one too.
+    async fn take_over(&self, leader: Option<NodeId>, lost: Option<Lost>) -> Duration {
+        match leader.filter(|_| lost.is_none()) {
+            Some(leader) if leader == self.core.node => ROUND,
+            Some(leader) => {
+                let (core, body) = (self.core, wire::bare(self.core.id));
+                let patience = Duration::from_millis(300);
+                let call = core.mesh.call(leader, Service::Raft, method::LEAD, body, patience, Class::Control);
+                match call.await {
+                    Ok(_) => Duration::from_millis(200),
+                    Err(error) => {
+                        tracing::debug!(group = %core.id, %error, "the leader does not hand over yet");
+                        drop(self.running.raft.trigger().elect(true).await);
+                        Duration::from_millis(100)
+                    }
+                }
+            }
+            None => {
+                drop(self.running.raft.trigger().elect(true).await);
+                CAMPAIGN_EVERY
+            }
+        }
+    }
+}
+
+async fn changed(status: &mut Option<watch::Receiver<GroupStatus>>) {
+    let gone = match status {
+        Some(status) => status.changed().await.is_err(),
+        None => true,
+    };
+    if gone {
+        *status = None;
+        std::future::pending::<()>().await;
+    }
+}
+
+/// The leader's connection broke then.
+#[derive(Debug, Clone, Copy)]
+struct Lost {
+    leader: NodeId,
+    at: Instant,
+}
+
+/// A peer, and how many of its connections had ended when it was last looked at.
+struct Peer {
+    node: NodeId,
+    view: watch::Receiver<PeerView>,
+    seen: u64,
+}
+
+impl Peer {
+    fn new(node: NodeId, view: watch::Receiver<PeerView>) -> Self {
+        let seen = view.borrow().lost;
+        Self { node, view, seen }
+    }
+}
+
+/// Waits until one more connection with the peer has ended; says which peer.
+async fn lost_connection(peer: &mut Option<Peer>) -> NodeId {
+    let Some(peer) = peer else { return std::future::pending().await };
+    let seen = peer.seen;
+    let now = peer.view.wait_for(|v| v.lost > seen).await.map(|v| v.lost);
+    match now {
+        Ok(now) => peer.seen = now,
+        Err(_) => std::future::pending().await,
+    }
+    peer.node
+}

@@ -1,0 +1,6 @@
+//! Raft hosts with real sockets and real files, three in one process.
+
+mod groups;
+mod latency;
+mod toy;
+mod world;
