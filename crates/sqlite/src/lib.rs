@@ -14,6 +14,8 @@ mod ffi;
 mod files;
 mod import;
 mod limits;
+#[cfg(test)]
+mod oracle_tests;
 mod page;
 mod page_store;
 mod record;

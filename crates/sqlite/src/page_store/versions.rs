@@ -3,7 +3,8 @@
 //! A page's images are sorted by version. An image of version p that is followed by one of version n is needed while some
 //! *boundary* lies in p..n. Boundaries are the pinned versions, the committed version and the versions of records in
 //! flight. An image that is followed but needed is written down in `superseded` under n, so that the end of a boundary b
-//! looks only at images with n > b.
+//! looks only at images with n > b. The key n is always the version of the very next image: were it not, dropping what is
+//! speculative would leave an entry that later takes a page's only image away (random SQL found that).
 
 use super::table::PageTable;
 use super::{Applied, Attachment, Poison, Resigned, Stats};
@@ -78,6 +79,7 @@ pub(crate) enum Found {
 struct Change {
     version: Version,
     db_pages: u32,
+    /// All pages that got an image, also those that a later commit of the same record cut off.
     pages: Vec<PageNo>,
 }
 
@@ -258,12 +260,16 @@ impl Versions {
         for (until, page, version) in candidates {
             if !self.needed(version, until) {
                 self.superseded.remove(&(until, page));
-                self.forget_image(page, version);
+                self.forget_image(page, version, until);
             }
         }
     }
 
-    fn forget_image(&mut self, page: PageNo, version: Version) {
+    /// Forgets an image that is followed by one of `until`; the one before it, if there is one, is followed by that now.
+    fn forget_image(&mut self, page: PageNo, version: Version, until: Version) {
+        if let Some(before) = self.superseded.remove(&(version, page)) {
+            self.superseded.insert((until, page), before);
+        }
         if let Some(slot) = self.slots.get_mut(page) {
             slot.images.retain(|image| image.version != version);
             tidy(slot);
@@ -300,14 +306,14 @@ impl Versions {
     fn push(&mut self, page: PageNo, version: Version, image: PageRef) {
         let last = self.slots.get(page).and_then(|slot| slot.images.last()).map(|image| image.version);
         let keep = last.is_some_and(|last| self.needed(last, version));
-        let Some(slot) = self.slots.entry(page) else { return };
         if let Some(last) = last {
             if keep {
                 self.superseded.insert((version, page), last);
             } else {
-                slot.images.pop();
+                self.forget_image(page, last, version);
             }
         }
+        let Some(slot) = self.slots.entry(page) else { return };
         slot.images.push(Image { version, memory: Some(image) });
         self.dirty.insert(page);
     }
@@ -362,10 +368,9 @@ impl Versions {
         let last = self.tail.last()?;
         let (version, db_pages) = (last.version, last.db_pages);
         let base = self.taken.back().map_or(self.committed.0, |record| record.version);
-        let numbers: BTreeSet<PageNo> =
-            self.tail.drain(..).flat_map(|c| c.pages).filter(|page| page.0 <= db_pages).collect();
+        let numbers: BTreeSet<PageNo> = self.tail.drain(..).flat_map(|c| c.pages).collect();
         let pages = numbers
-            .iter()
+            .range(..=PageNo(db_pages))
             .filter_map(|&number| match self.find(number, version) {
                 Found::Memory(image) => Some(PageImage { number, image }),
                 Found::File(_) => None,
@@ -483,12 +488,10 @@ impl Versions {
             }
         } else {
             slot.images.insert(at, Image { version, memory: Some(contents) });
-            if let Some(before) = before {
-                if keep_before {
-                    self.superseded.insert((version, page), before);
-                } else {
-                    slot.images.retain(|image| image.version != before);
-                }
+            match before {
+                Some(before) if keep_before => drop(self.superseded.insert((version, page), before)),
+                Some(before) => self.forget_image(page, before, version),
+                None => {}
             }
         }
         match after {
@@ -572,13 +575,12 @@ impl Versions {
         if let Some(last) = last
             && last < version
         {
-            let keep = self.needed(last, version);
-            let Some(slot) = self.slots.get_mut(page) else { return };
-            if keep {
+            if self.needed(last, version) {
                 self.superseded.insert((version, page), last);
             } else {
-                slot.images.retain(|image| image.version != last);
+                self.forget_image(page, last, version);
             }
+            let Some(slot) = self.slots.get_mut(page) else { return };
             let at = slot.images.iter().position(|image| image.version > version).unwrap_or(slot.images.len());
             slot.images.insert(at, Image { version, memory: None });
         }
