@@ -8,7 +8,7 @@
 //! 3. put `checkpoint.meta` in place: from here on the checkpoint counts;
 //! 4. let the images in memory go, and bring `data.sums` up to date (until then `checkpoint.meta` holds its new blocks).
 
-use super::meta::{BLOCK, BLOCK_SUMS, CheckpointMeta, MetaFile, sums_block, sums_hash, write_begun};
+use super::meta::{BLOCK, BLOCK_SUMS, Begun, CheckpointMeta, MetaFile, sums_block, sums_hash};
 use super::read::Shared;
 use super::view::View;
 use super::{Disk, PageStore};
@@ -31,7 +31,8 @@ impl PageStore {
     /// Makes the version of `at`, with `extra`, durable in the database file, so that the log up to it is needed no more.
     /// Blocks on disk, for long; readers and the writer go on. One at a time: a second call waits for the first.
     ///
-    /// After an error nothing is lost and nothing has changed for anyone; the next call starts over.
+    /// After an error nothing is lost and nothing has changed for anyone; the next call starts over. After a crash in the
+    /// middle of a checkpoint this fails with `Replaying` until the log was replayed so far.
     pub fn checkpoint(&self, extra: Bytes, at: &View) -> Result<CheckpointMeta, CheckpointError> {
         let shared = &self.shared;
         let mut disk = shared.disk.lock().unwrap_or_else(PoisonError::into_inner);
@@ -41,6 +42,10 @@ impl PageStore {
         }
         if disk.installing {
             return Err(CheckpointError::Installing);
+        }
+        // A checkpoint that a crash interrupted may have reached further than this one would: the file cannot go back.
+        if let Some(until) = disk.unsettled.filter(|until| *until > at.version()) {
+            return Err(CheckpointError::Read(ReadError::Replaying { until }));
         }
         if !shared.write_versions().hold(at.pin()) {
             return Err(CheckpointError::Read(ReadError::TooOld));
@@ -55,10 +60,9 @@ impl Shared {
     fn run_checkpoint(&self, disk: &mut Disk, extra: Bytes, at: &View) -> Result<CheckpointMeta, CheckpointError> {
         let version = at.version();
         if version > self.checkpointed() {
-            // A checkpoint that a crash interrupted may have reached further than this one; what it overwrote stays noted.
-            let until = disk.unsettled.map_or(version, |until| until.max(version));
-            write_begun(&self.dir, until).map_err(io_error)?;
-            disk.unsettled = Some(until);
+            let page1 = (at.pages() > 0).then(|| at.stored(PageNo(1))).transpose().map_err(CheckpointError::Read)?;
+            Begun { version, page1 }.write(&self.dir).map_err(io_error)?;
+            disk.unsettled = Some(version);
         }
         let written = self.write_dirty(disk, at)?;
         self.cut(disk, at)?;
@@ -107,7 +111,7 @@ impl Shared {
         written: &mut Written,
         unsynced: &mut u64,
     ) -> Result<(), CheckpointError> {
-        self.preserve(disk, batch.iter().map(|(page, _)| *page), at.version())?;
+        self.preserve(batch.iter().map(|(page, _)| *page), at.version())?;
         let mut run: Vec<u8> = Vec::new();
         let mut run_from = PageNo(0);
         for (page, image) in batch {
@@ -139,15 +143,11 @@ impl Shared {
     }
 
     /// Puts what the file holds of these pages in memory where older versions are still read, and counts an overwrite.
-    fn preserve(
-        &self,
-        disk: &Disk,
-        pages: impl Iterator<Item = PageNo> + Clone,
-        version: Version,
-    ) -> Result<(), CheckpointError> {
+    fn preserve(&self, pages: impl Iterator<Item = PageNo> + Clone, version: Version) -> Result<(), CheckpointError> {
         let wanted: Vec<_> = {
             let versions = self.read_versions();
-            let in_file = pages.filter(|page| page.0 <= disk.file_pages);
+            // Past the hashes there may be something in the file too, from an attempt that failed; nobody reads it.
+            let in_file = pages.filter(|page| index(*page) < versions.sums.len());
             in_file.filter_map(|page| versions.to_preserve(page, version).map(|span| (page, span))).collect()
         };
         let mut kept = Vec::with_capacity(wanted.len());
@@ -186,7 +186,7 @@ impl Shared {
         let mut from = at.pages() + 1;
         while from <= disk.file_pages {
             let until = disk.file_pages.min(from.saturating_add(BATCH as u32 - 1));
-            self.preserve(disk, (from..=until).map(PageNo), at.version())?;
+            self.preserve((from..=until).map(PageNo), at.version())?;
             from = until.saturating_add(1);
         }
         if disk.file_pages > at.pages() {
@@ -258,10 +258,8 @@ impl Shared {
             from = PageNo(last.0 + 1);
             past_end.into_iter().for_each(|page| versions.settle_past_end(page, at.version()));
         }
-        if disk.unsettled.is_some_and(|until| until <= at.version()) {
-            disk.unsettled = None;
-        }
-        self.write_versions().set_unsettled(disk.unsettled);
+        disk.unsettled = None;
+        self.write_versions().set_unsettled(None);
     }
 }
 

@@ -1,13 +1,13 @@
 //! Opening the files of a page store.
 
 use super::PageStoreOptions;
-use super::meta::{self, BLOCK, CheckpointMeta, MetaFile, parse_sums, sums_hash};
+use super::meta::{BLOCK, Begun, CheckpointMeta, MetaFile, parse_sums, sums_hash};
 use super::read::Shared;
 use super::versions::Versions;
 use crate::error::OpenError;
-use crate::page::{PAGE_BYTES, PAGE_SIZE, PageHash};
+use crate::page::{PAGE_BYTES, PAGE_SIZE, PageHash, stamp};
 use crate::transfer::finish_interrupted;
-use base::Version;
+use base::{PageNo, Version};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
@@ -67,10 +67,11 @@ impl Shared {
 
         finish_interrupted(dir, &file, &sums_file).map_err(sealed(names::INSTALL))?;
         let on_disk = MetaFile::read(dir).map_err(sealed(names::META))?;
-        let begun = meta::read_begun(dir).map_err(sealed(names::BEGUN))?;
+        let begun = Begun::read(dir).map_err(sealed(names::BEGUN))?;
         let version = on_disk.as_ref().map_or(Version(0), |found| found.meta.version);
         let pages = on_disk.as_ref().map_or(0, |found| found.meta.pages);
-        let unsettled = begun.filter(|begun| *begun > version);
+        let interrupted = begun.filter(|begun| begun.version > version);
+        let unsettled = interrupted.as_ref().map(|begun| begun.version);
 
         let (sums, sums_behind) = match &on_disk {
             None => (Vec::new(), BTreeSet::new()),
@@ -95,6 +96,14 @@ impl Shared {
         let mut versions =
             Versions::new((version, pages), sums, options.old_versions_bytes_max, options.cache_bytes_max);
         versions.set_unsettled(unsettled);
+        if let Some(page1) = interrupted.and_then(|begun| begun.page1) {
+            // If no record has changed page 1, this is what it was; if one has, replaying brings it.
+            let mut then = *page1;
+            stamp(&mut then, version, pages);
+            if versions.sums.first() == Some(&PageHash::of(&then)) {
+                versions.shadow(PageNo(1), version, page1);
+            }
+        }
         let meta = on_disk.map(|found| found.meta);
         let shared = Self {
             options,

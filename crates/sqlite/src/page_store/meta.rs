@@ -3,7 +3,7 @@
 
 use super::disk::names;
 use crate::files;
-use crate::page::PageHash;
+use crate::page::{PageHash, PageRef};
 use base::{Reader, Truncated, Version};
 use bytes::{BufMut, Bytes};
 use std::collections::BTreeMap;
@@ -74,18 +74,32 @@ impl MetaFile {
     }
 }
 
-/// Notes that pages of the file are about to be overwritten with those of `version`.
-pub(crate) fn write_begun(dir: &Path, version: Version) -> io::Result<()> {
-    let mut file = files::begin(BEGUN_MAGIC);
-    file.put_u64_le(version.0);
-    files::write(&dir.join(names::BEGUN), file)
+/// `checkpoint.begun`: pages of the file are about to be overwritten, or were, with those of a version.
+///
+/// Page 1 is overwritten even if no record has changed it, so the log may hold no image of it to repair it from. It is here.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    pub(crate) version: Version,
+    /// Page 1 as of that version.
+    pub(crate) page1: Option<PageRef>,
 }
 
-/// The version that the last checkpoint to begin was about to write.
-pub(crate) fn read_begun(dir: &Path) -> io::Result<Option<Version>> {
-    let Some(body) = files::read(&dir.join(names::BEGUN), BEGUN_MAGIC)? else { return Ok(None) };
-    let version = Reader::new(&body).u64().map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
-    Ok(Some(Version(version)))
+impl Begun {
+    pub(crate) fn write(&self, dir: &Path) -> io::Result<()> {
+        let mut file = files::begin(BEGUN_MAGIC);
+        file.put_u64_le(self.version.0);
+        if let Some(page1) = &self.page1 {
+            file.put_slice(page1.as_slice());
+        }
+        files::write(&dir.join(names::BEGUN), file)
+    }
+
+    pub(crate) fn read(dir: &Path) -> io::Result<Option<Self>> {
+        let Some(body) = files::read(&dir.join(names::BEGUN), BEGUN_MAGIC)? else { return Ok(None) };
+        let mut reader = Reader::new(&body);
+        let version = reader.u64().map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+        Ok(Some(Self { version: Version(version), page1: reader.array().ok().map(PageRef::new) }))
+    }
 }
 
 /// One hash over all hashes.

@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod connection;
+mod crash;
 mod kit;
 mod replication;
 mod sqlite3_program;

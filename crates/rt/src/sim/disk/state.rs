@@ -57,20 +57,36 @@ pub(super) struct Inode {
     /// The platter.
     pub(super) durable: Vec<u8>,
     /// What is in the cache and not on the platter, in order.
-    pub(super) pending: Vec<Pending>,
+    pub(super) pending: Vec<Change>,
     /// The handle that holds the lock.
     pub(super) locked_by: Option<u64>,
 }
 
-#[derive(Debug, Clone)]
-pub(super) struct Pending {
-    change: Change,
-    /// A sync failed on it: no later sync will write it.
-    forgotten: bool,
+impl Inode {
+    /// Leaves what is pending on the platter or lost, as the dice fall.
+    fn strand(&mut self, dice: &mut Dice, character: u64) {
+        for change in std::mem::take(&mut self.pending) {
+            match change {
+                Change::Write { offset, data } => {
+                    for (at, sector) in sectors(offset, &data) {
+                        if survives(dice, character) {
+                            put(&mut self.durable, at, sector);
+                        }
+                    }
+                }
+                Change::Length(len) if survives(dice, character) => self.durable.resize(to_index(len), 0),
+                Change::Length(_) => {}
+            }
+        }
+        // The length may be on the platter and the data not.
+        if self.durable.len() < self.live.len() && dice.chance(1, 8) {
+            self.durable.resize(self.live.len(), 0);
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
-enum Change {
+pub(super) enum Change {
     Write { offset: u64, data: Vec<u8> },
     Length(u64),
 }
@@ -214,7 +230,7 @@ impl DiskState {
         if !buf.is_empty() {
             let inode = self.inode(id)?;
             put(&mut inode.live, offset, buf);
-            inode.pending.push(Pending { change: Change::Write { offset, data: buf.to_vec() }, forgotten: false });
+            inode.pending.push(Change::Write { offset, data: buf.to_vec() });
         }
         failure.map_or_else(|| self.finish(verdict), Err)
     }
@@ -230,7 +246,7 @@ impl DiskState {
         }
         let inode = self.inode(id)?;
         inode.live.resize(to_index(len), 0);
-        inode.pending.push(Pending { change: Change::Length(len), forgotten: false });
+        inode.pending.push(Change::Length(len));
         self.finish(verdict)
     }
 
@@ -240,21 +256,22 @@ impl DiskState {
         match verdict {
             Verdict::Fail(Fault::Lie) => return Ok(()),
             Verdict::Fail(fault) => {
-                for pending in &mut inode.pending {
-                    pending.forgotten = true;
+                // What the sync should have written is on the platter or lost, from now on: a real kernel calls the pages
+                // clean and does not write them again, so that they cannot come over what is written and synced later.
+                let character = self.dice.below(4);
+                if let Some(inode) = self.inodes.get_mut(&id) {
+                    inode.strand(&mut self.dice, character);
                 }
                 return Err(Self::refusal(fault));
             }
             Verdict::Go | Verdict::GoThenCut => {}
         }
-        let (forgotten, written): (Vec<_>, Vec<_>) = inode.pending.drain(..).partition(|p| p.forgotten);
-        for pending in written {
-            match pending.change {
+        for change in std::mem::take(&mut inode.pending) {
+            match change {
                 Change::Write { offset, data } => put(&mut inode.durable, offset, &data),
                 Change::Length(len) => inode.durable.resize(to_index(len), 0),
             }
         }
-        inode.pending = forgotten;
         self.finish(verdict)
     }
 
@@ -288,26 +305,7 @@ impl DiskState {
         // A cut has a character, so that "all lost" and "all kept" are as common as a mixture.
         let character = self.dice.below(4);
         for inode in self.inodes.values_mut() {
-            let length_seen = inode.live.len();
-            for pending in std::mem::take(&mut inode.pending) {
-                match pending.change {
-                    Change::Write { offset, data } => {
-                        for (at, sector) in sectors(offset, &data) {
-                            if survives(&mut self.dice, character) {
-                                put(&mut inode.durable, at, sector);
-                            }
-                        }
-                    }
-                    Change::Length(len) if survives(&mut self.dice, character) => {
-                        inode.durable.resize(to_index(len), 0);
-                    }
-                    Change::Length(_) => {}
-                }
-            }
-            // The length may be on the platter and the data not.
-            if inode.durable.len() < length_seen && self.dice.chance(1, 8) {
-                inode.durable.resize(length_seen, 0);
-            }
+            inode.strand(&mut self.dice, character);
             inode.live.clone_from(&inode.durable);
         }
     }
