@@ -102,6 +102,8 @@ pub(crate) fn view(stored: &StoredMembership) -> MembershipView {
 pub(crate) type RaftHandle = openraft::Raft<Types, machine::MachineAdapter>;
 pub(crate) type Metrics = openraft::RaftMetrics<Types>;
 pub(crate) type MetricsReceiver = openraft::alias::WatchReceiverOf<Types, Metrics>;
+pub(crate) type ServerMetricsReceiver =
+    openraft::alias::WatchReceiverOf<Types, openraft::metrics::RaftServerMetrics<Types>>;
 type WriteError = openraft::error::ClientWriteError<Types>;
 
 fn leader_of(forward: &openraft::error::ForwardToLeader<Types>) -> Option<NodeId> {

@@ -16,7 +16,7 @@ use crate::engine::machine::MachineAdapter;
 use crate::engine::network::Network;
 use crate::engine::store::LogStore;
 use crate::engine::wire::{self, method};
-use crate::engine::{RaftHandle, config};
+use crate::engine::{RaftHandle, ServerMetricsReceiver, config};
 use crate::{GroupState, GroupStatus, OpenError};
 use base::NodeId;
 use openraft::async_runtime::WatchReceiver;
@@ -181,13 +181,39 @@ impl Care<'_> {
             tokio::select! {
                 biased;
                 () = cancelled.wait() => return End::Told,
-                changed = server.changed() => if changed.is_err() { return self.ended() },
+                changed = server.changed() => {
+                    if changed.is_err() || !self.caught_up(&server).await {
+                        return self.ended();
+                    }
+                }
                 () = changed(&mut self.leader_group) => {}
                 leader = lost_connection(&mut peer) => {
                     rt::sometimes!("raft: leader lost by its connection");
                     lost = Some(Lost { leader, at: Instant::now() });
                 }
                 () = rt::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// The engine tells its server figures a moment before the others. Waits until those tell the same. False if it ended.
+    async fn caught_up(&self, server: &ServerMetricsReceiver) -> bool {
+        let mut all = self.running.metrics.clone();
+        loop {
+            {
+                // Marked as seen before it is looked at, so that no change after it is missed.
+                let m = all.borrow_and_update();
+                let s = server.borrow_watched();
+                let is_same = s.state == m.state
+                    && s.current_leader == m.current_leader
+                    && s.vote == m.vote
+                    && s.membership_config.log_id() == m.membership_config.log_id();
+                if is_same {
+                    return true;
+                }
+            }
+            if all.changed().await.is_err() {
+                return false;
             }
         }
     }

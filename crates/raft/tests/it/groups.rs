@@ -75,6 +75,7 @@ async fn the_others_go_on_within_a_second_when_the_leader_dies_and_it_comes_back
         world.kill(dead).await;
         world.propose(&format!("after {round}")).await;
         let gap = start.elapsed();
+        println!("round {round}: {gap:?}");
         assert!(gap < Duration::from_secs(2), "{gap:?} without a leader");
         world.start(dead).await;
         world.agree_on(world.propose(&format!("back {round}")).await.pos.index).await;
