@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 use time::OffsetDateTime;
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const DAY: Duration = Duration::from_hours(24);
 /// Certificates begin so long before they are made, because clocks disagree, by hours when a machine joins.
 const BACKDATED: Duration = DAY;
 const CA_LIFE: Duration = DAY.saturating_mul(3_653);

@@ -272,18 +272,20 @@ impl Inner {
         let written = Instant::now();
         let mut passed = self.passed.subscribe();
         self.nudge.notify_one();
-        let settled = passed.wait_for(|pass| pass.is_some_and(|pass| pass.began >= written && pass.settled));
-        match rt::time::timeout(PLACE_MAX, settled).await {
-            Ok(Ok(_)) => {}
+        let settled =
+            passed.wait_for(|pass| pass.as_ref().is_some_and(|pass| pass.began >= written && pass.settled.is_some()));
+        let assignment = match rt::time::timeout(PLACE_MAX, settled).await {
+            Ok(Ok(pass)) => pass.as_ref().and_then(|pass| pass.settled.clone()).unwrap_or_default(),
             Ok(Err(_)) => return Err(ClusterError::NoLeader),
             Err(_) if !leads(&self.sys_group.status()) => return Err(ClusterError::NoLeader),
             Err(_) => return Err(ClusterError::NotPlaced { node: announce.node, waited: PLACE_MAX }),
-        }
-        let membership = self.sys_group.status().membership;
+        };
+        let voters = assignment.iter().filter(|(_, place)| place.role == Role::Voter);
         Ok(Announced {
             form: FORM,
-            role: role_in(&membership, announce.node),
-            voters: membership.all_voters().into_iter().collect(),
+            // Whom no group knows is a spare.
+            role: assignment.get(&announce.node).map_or(Role::Spare, |place| place.role),
+            voters: voters.map(|(node, _)| *node).collect(),
         })
     }
 }

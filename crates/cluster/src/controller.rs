@@ -26,15 +26,15 @@ const RETRY_AFTER: Duration = Duration::from_millis(200);
 /// How long a member may take to copy a group's log before its promotion is put off to a later pass.
 const CATCH_UP_MAX: Duration = Duration::from_secs(5);
 /// Joining rows that may have lapsed are looked for this often, on the leader.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
+const SWEEP_EVERY: Duration = Duration::from_mins(1);
 
 /// The outcome of the controller's last pass on this node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Pass {
     /// When it began.
     pub(crate) began: Instant,
-    /// Whether this node led `sys`, and `sys` has the members it should have.
-    pub(crate) settled: bool,
+    /// The members that `sys` has now, if this node led it and they are as they should be.
+    pub(crate) settled: Option<Arc<Assignment>>,
 }
 
 /// What of a group's status calls for another pass: not its heartbeats.
@@ -56,6 +56,7 @@ impl Key {
     }
 }
 
+/// Whether this node leads the group.
 pub(crate) fn leads(status: &GroupStatus) -> bool {
     status.state == GroupState::Leader
 }
@@ -70,10 +71,10 @@ pub(crate) async fn run(inner: Arc<Inner>) {
         let keys: Vec<Key> = watches.iter_mut().map(|(id, watch)| Key::of(*id, &watch.borrow_and_update())).collect();
         let done = pass(&inner, &mut liveness).await;
         let settled = match &done {
-            Ok(Done { settled, .. }) => *settled,
+            Ok(Done { settled, .. }) => settled.clone(),
             Err(error) => {
                 tracing::info!(%error, "the members' roles are not as they should be yet; it is tried again");
-                false
+                None
             }
         };
         inner.passed.send_replace(Some(Pass { began, settled }));
@@ -86,7 +87,7 @@ pub(crate) async fn run(inner: Arc<Inner>) {
         }
         let again = match &done {
             Ok(Done { complete: true, .. }) => SWEEP_EVERY,
-            Ok(_) | Err(_) => RETRY_AFTER,
+            _ => RETRY_AFTER,
         };
         let next = liveness.next_verdict().map_or(began + again, |at| at.min(began + again)).max(Instant::now());
         tokio::select! {
@@ -124,8 +125,8 @@ async fn any_changed(watches: &mut [(GroupId, watch::Receiver<GroupStatus>)], ke
 struct Done {
     /// This node leads `sys`.
     leading: bool,
-    /// `sys` has the members it should have.
-    settled: bool,
+    /// What `sys` has, if that is as it should be.
+    settled: Option<Arc<Assignment>>,
     /// And so has every other group.
     complete: bool,
 }
@@ -134,7 +135,7 @@ async fn pass(inner: &Inner, liveness: &mut Liveness) -> Result<Done, ClusterErr
     let status = inner.sys_group.status();
     if !leads(&status) {
         liveness.forget();
-        return Ok(Done { leading: false, settled: false, complete: true });
+        return Ok(Done { leading: false, settled: None, complete: true });
     }
     let rows = node_rows::all(inner.sys.as_ref(), ReadLevel::Linearizable).await?;
     let members: Vec<(&NodeRow, Member)> = rows
@@ -144,15 +145,15 @@ async fn pass(inner: &Inner, liveness: &mut Liveness) -> Result<Done, ClusterErr
         .collect();
     if !members.iter().any(|(row, _)| row.node == inner.node()) {
         // The cluster is being founded: its first row is not there yet.
-        return Ok(Done { leading: true, settled: false, complete: true });
+        return Ok(Done { leading: true, settled: None, complete: true });
     }
     let nodes: BTreeSet<NodeId> = members.iter().map(|(row, _)| row.node).collect();
     let alive = liveness.alive(&inner.mesh, inner.node(), &nodes);
-    let plain: Vec<Member> = members.iter().map(|(_, member)| member.clone()).collect();
-    let plan = roles::plan(&plain, &alive, inner.node(), inner.targets);
+    let as_ruled: Vec<Member> = members.iter().map(|(_, member)| member.clone()).collect();
+    let plan = roles::plan(&as_ruled, &alive, inner.node(), inner.targets);
     if let [Change::Transfer { to }] = plan.as_slice() {
         inner.sys_group.transfer_leadership(Some(*to)).await?;
-        return Ok(Done { leading: false, settled: false, complete: false });
+        return Ok(Done { leading: false, settled: None, complete: false });
     }
     let assignment = assign(&members, &plan);
     conform(&inner.sys_group, &assignment).await?;
@@ -164,7 +165,7 @@ async fn pass(inner: &Inner, liveness: &mut Liveness) -> Result<Done, ClusterErr
     if complete {
         let_go(inner, &rows, &assignment).await?;
     }
-    Ok(Done { leading: true, settled: true, complete })
+    Ok(Done { leading: true, settled: Some(Arc::new(assignment)), complete })
 }
 
 fn member(row: &NodeRow, status: &GroupStatus) -> Member {

@@ -10,6 +10,7 @@ use base::NodeId;
 use rpc::{Fingerprint, Identity, TlsIdentity};
 use rustls::pki_types::UnixTime;
 use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, Error};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;
@@ -187,7 +188,8 @@ impl NodeIdentity {
         }
     }
 
-    fn check(&self, dir: &Path) -> Result<(), ClusterError> {
+    /// Whether the parts belong together; `dir` is where they lie, or will.
+    pub(crate) fn check(&self, dir: &Path) -> Result<(), ClusterError> {
         let damaged = |file: &str, why: String| ClusterError::Damaged { path: dir.join(file), why };
         let Credentials::Tls { ca, ca_key, certificate, key } = &self.credentials else { return Ok(()) };
         let own_key = NodeKey::from_pem(key).map_err(|error| damaged(KEY, error.to_string()))?;
@@ -220,7 +222,15 @@ fn verify_chain(tls: &TlsIdentity) -> Result<(), String> {
     let now = UnixTime::since_unix_epoch(rt::time::wall());
     let algorithms = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms.all;
     let verified = rustls::client::verify_server_cert_signed_by_trust_anchor(&leaf, &roots, rest, now, algorithms);
-    verified.map_err(|error| format!("{CA} does not vouch for it: {error}"))
+    verified.map_err(|error| match error {
+        Error::InvalidCertificate(CertificateError::NotValidYetContext { .. }) => {
+            format!("it is not valid yet, so this machine's clock must be wrong: {error}")
+        }
+        Error::InvalidCertificate(CertificateError::ExpiredContext { .. }) => {
+            format!("it has expired, or this machine's clock is wrong: {error}")
+        }
+        error => format!("{CA} does not vouch for it: {error}"),
+    })
 }
 
 /// Refuses if the directory holds a node.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use store::{Command, ReadLevel, Value};
 
 /// A machine that redeemed a token has so long to come up as a member. Then its row lapses, and its name is free.
-pub(crate) const JOINING_MAX: Duration = Duration::from_secs(15 * 60);
+pub(crate) const JOINING_MAX: Duration = Duration::from_mins(15);
 
 /// Where a node is in its life as a member.
 ///

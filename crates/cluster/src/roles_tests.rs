@@ -7,12 +7,9 @@ fn members(line: &str) -> (Vec<Member>, BTreeSet<NodeId>, NodeId) {
     let (mut all, mut alive, mut leader) = (Vec::new(), BTreeSet::new(), NodeId(0));
     for word in line.split_whitespace() {
         let digits = word.find(|c: char| !c.is_ascii_digit()).unwrap();
-        let node = NodeId(word[..digits].parse().unwrap());
-        let marks = &word[digits..];
-        let number = |mark: char| {
-            let from = marks.find(mark)? + 1;
-            marks[from..].split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
-        };
+        let (digits, marks) = word.split_at(digits);
+        let node = NodeId(digits.parse().unwrap());
+        let number = |mark: char| marks.split_once(mark)?.1.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok();
         let role = match marks.chars().next().unwrap() {
             'V' => Role::Voter,
             'S' => Role::StandBy,

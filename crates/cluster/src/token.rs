@@ -154,7 +154,8 @@ fn not_ours(text: &str) -> ClusterError {
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |n: u8| char::from_digit(u32::from(n), 16).unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 pub(crate) fn unhex(text: &str) -> Option<[u8; 32]> {
@@ -195,7 +196,7 @@ mod tests {
     fn a_token_that_was_cut_short_says_so_wherever_it_was_cut() {
         let text = token().to_string();
         for end in 0..text.len() {
-            let error = text[..end].parse::<Token>().unwrap_err();
+            let error = text.get(..end).unwrap().parse::<Token>().unwrap_err();
             assert!(matches!(error, ClusterError::TokenForm { .. }), "{end}: {error}");
         }
     }

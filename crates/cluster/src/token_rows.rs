@@ -11,7 +11,7 @@ use std::time::Duration;
 use store::{Command, ReadLevel, Value};
 
 /// A token is kept for so long after its end, so that its holder is told what became of it.
-const REMEMBERED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const REMEMBERED: Duration = Duration::from_hours(7 * 24);
 
 /// A row of `sys.tokens`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +98,12 @@ pub(crate) async fn revoke(sys: &dyn SysSql, id: &TokenId) -> Result<TokenRow, C
 pub(crate) async fn redeem(sys: &dyn SysSql, request: &JoinRequest, key: Fingerprint) -> Result<NodeRow, ClusterError> {
     if let Some(row) = again(sys, request, key).await? {
         return Ok(row);
+    }
+    // Guesses and stale tokens are refused without a write.
+    let usable = "WHERE id = ?1 AND secret_hash = ?2 AND used_by IS NULL AND expires > ?3";
+    let params = vec![request.token.as_str().into(), request.secret.hash().into(), now().into()];
+    if select(sys, usable, params).await?.is_empty() {
+        return Err(why_not(sys, request).await?);
     }
     rt::sim_point!("join.before_redeem");
     let node = crate::names::random_node();

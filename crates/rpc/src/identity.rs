@@ -89,7 +89,10 @@ fn certificates(what: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'st
 impl fmt::Debug for TlsIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Never the key.
-        f.debug_struct("TlsIdentity").field("chain", &self.chain.len()).field("roots", &self.roots.len()).finish()
+        f.debug_struct("TlsIdentity")
+            .field("chain", &self.chain.len())
+            .field("roots", &self.roots.len())
+            .finish_non_exhaustive()
     }
 }
 

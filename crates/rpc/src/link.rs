@@ -205,13 +205,12 @@ impl Link {
             () = cancelled.wait() => None,
             end = self.drive(&mut wire, &mut leaving, false) => Some(end),
         };
-        let end = match end {
-            Some(end) => end,
-            None => {
-                // What was not sent never will be; what was sent is still answered, until the scope loses patience.
-                self.queue().refuse_new();
-                self.drive(&mut wire, &mut leaving, true).await
-            }
+        let end = if let Some(end) = end {
+            end
+        } else {
+            // What was not sent never will be; what was sent is still answered, until the scope loses patience.
+            self.queue().refuse_new();
+            self.drive(&mut wire, &mut leaving, true).await
         };
         match end {
             End::Left(why) => why,
@@ -220,7 +219,10 @@ impl Link {
             End::OutOfTurn => "it sent a frame out of turn".to_owned(),
             End::Drained => {
                 // The stop is orderly either way; the other side learns of it from the end of the stream at the latest.
-                drop(rt::time::timeout(PING_EVERY, poll_fn(|cx| wire.poll_shutdown(cx))).await);
+                let closing = poll_fn(|cx| wire.poll_shutdown(cx));
+                if let Ok(Err(error)) = rt::time::timeout(PING_EVERY, closing).await {
+                    tracing::debug!(node = %self.node, %error, "a connection did not close in order");
+                }
                 "this node is stopping".to_owned()
             }
         }

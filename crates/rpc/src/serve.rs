@@ -29,7 +29,7 @@ const WELCOME_DEADLINE: Duration = Duration::from_secs(5);
 /// A refused connection is read on for so long, so that closing it does not overtake the reason for the refusal.
 const LINGER: Duration = Duration::from_millis(250);
 /// A stranger has so long to join.
-const STRANGER_LIFE: Duration = Duration::from_secs(60);
+const STRANGER_LIFE: Duration = Duration::from_mins(1);
 /// Connections that one member may hold: one a class, and old ones whose death was not noticed yet.
 const CONNECTIONS_MAX: usize = 16;
 /// After a failure of accept itself (out of file descriptors, most often).

@@ -41,6 +41,8 @@ pub(crate) struct Wire<S> {
     tail: BytesMut,
     queued_len: usize,
     dirty: bool,
+    /// The kernel's buffer was full at the last attempt to write.
+    blocked: bool,
     heard: Instant,
 }
 
@@ -55,6 +57,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             tail: BytesMut::new(),
             queued_len: 0,
             dirty: false,
+            blocked: false,
             heard: Instant::now(),
         }
     }
@@ -64,7 +67,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.frame_len_max = max;
     }
 
-    /// When the last byte came from the other side.
+    /// When the other side last showed that it is there: a byte came from it, or it made room in a full buffer by taking ours.
     pub(crate) fn heard(&self) -> Instant {
         self.heard
     }
@@ -105,7 +108,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 self.queue.pop_front();
                 continue;
             }
-            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, front))?;
+            let Poll::Ready(written) = Pin::new(&mut self.stream).poll_write(cx, front)? else {
+                self.blocked = true;
+                return Poll::Pending;
+            };
+            if std::mem::take(&mut self.blocked) {
+                self.heard = Instant::now();
+            }
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -156,5 +165,63 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// [`poll_next`](Self::poll_next) as a future.
     pub(crate) async fn next(&mut self) -> Result<(u64, Frame), WireError> {
         std::future::poll_fn(|cx| self.poll_next(cx)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::FRAME_LEN_MAX;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn one_write_carries_all_small_frames_that_are_ready() {
+        let (near, mut far) = tokio::io::duplex(1 << 20);
+        let mut wire = Wire::new(near, FRAME_LEN_MAX);
+        for id in 0..100 {
+            wire.push(id, &Frame::Answer(Bytes::from_static(b"hello")));
+        }
+        assert_eq!(wire.queued_len(), 100 * 18);
+        std::future::poll_fn(|cx| wire.poll_flush(cx)).await.unwrap();
+        let mut got = BytesMut::with_capacity(1 << 20);
+        // A duplex hands over what one write has put there.
+        assert_eq!(far.read_buf(&mut got).await.unwrap(), 100 * 18);
+    }
+
+    #[tokio::test]
+    async fn long_and_short_bodies_arrive_in_order_through_a_narrow_stream() {
+        let (near, far) = tokio::io::duplex(1_000);
+        let (mut near, mut far) = (Wire::new(near, FRAME_LEN_MAX), Wire::new(far, FRAME_LEN_MAX));
+        let bodies: Vec<Bytes> = [0, 5, 20_000, 1, 70_000, 16_384, 2].map(|n| Bytes::from(vec![7; n])).into();
+        for (id, body) in (0..).zip(&bodies) {
+            near.push(id, &Frame::Answer(body.clone()));
+        }
+        let sending = std::future::poll_fn(|cx| near.poll_flush(cx));
+        let receiving = async {
+            for (id, body) in (0..).zip(&bodies) {
+                assert_eq!(far.next().await.unwrap(), (id, Frame::Answer(body.clone())));
+            }
+        };
+        let (sent, ()) = tokio::join!(sending, receiving);
+        sent.unwrap();
+        assert_eq!(near.queued_len(), 0);
+    }
+
+    #[tokio::test]
+    async fn taking_bytes_from_a_full_buffer_is_a_sign_of_life_and_filling_an_empty_one_is_not() {
+        let (near, mut far) = tokio::io::duplex(100);
+        let mut wire = Wire::new(near, FRAME_LEN_MAX);
+        let start = wire.heard();
+        rt::time::sleep(Duration::from_millis(5)).await;
+        wire.push(0, &Frame::Ping);
+        std::future::poll_fn(|cx| wire.poll_flush(cx)).await.unwrap();
+        assert_eq!(wire.heard(), start);
+        wire.push(0, &Frame::Answer(Bytes::from(vec![7; 200])));
+        let blocked = std::future::poll_fn(|cx| Poll::Ready(wire.poll_flush(cx).is_pending())).await;
+        assert!(blocked && wire.heard() == start);
+        let mut some = [0; 50];
+        far.read_exact(&mut some).await.unwrap();
+        let blocked = std::future::poll_fn(|cx| Poll::Ready(wire.poll_flush(cx).is_pending())).await;
+        assert!(blocked && wire.heard() > start);
     }
 }

@@ -102,6 +102,8 @@ pub async fn join(
     };
     rt::sim_point!("join.before_save");
     let joined = key.accept(answer, token.ca, who, transport)?;
+    // What the daemon would refuse at its start must not be written.
+    joined.identity.check(dir)?;
     let identity = joined.identity.clone();
     on_disk(dir, move |dir| refuse_member(dir).and_then(|()| identity.save(dir))).await?;
     rt::sim_point!("join.after_save");

@@ -161,7 +161,7 @@ impl World {
     }
 
     async fn fresh(&self) -> Token {
-        self.token(None, Duration::from_secs(3_600)).await
+        self.token(None, Duration::from_hours(1)).await
     }
 
     async fn join(&self, machine: &str, name: &str, token: &Token) -> Result<super::client::Joined, ClusterError> {
@@ -294,8 +294,8 @@ async fn names_and_addresses_of_members_are_not_given_away_and_the_token_stays_g
     let world = World::new(Transport::Tls).await;
     let token = world.fresh().await;
     assert_eq!(world.refused("thief", "founder", &token).await, "BL-CLU-007");
-    let taken = JoinAs { address: who("founder").address, ..who("other") };
-    let refused = join(&world.dir("other"), &token, &taken, Transport::Tls, SOON).await;
+    let squatter = JoinAs { address: who("founder").address, ..who("other") };
+    let refused = join(&world.dir("other"), &token, &squatter, Transport::Tls, SOON).await;
     assert_eq!(refused.unwrap_err().code().0, "BL-CLU-008");
     world.join("box2", "box2", &token).await.unwrap();
 }
@@ -410,8 +410,8 @@ async fn an_announcement_makes_a_member_once_and_writes_only_news() {
     assert!(writes() > before);
     let row = world.rows(NodeRowState::Member).await.into_iter().find(|row| row.node == record.node).unwrap();
     assert_eq!((row.version.as_str(), row.since), ("0.2.0", since));
-    let taken = who("founder").address;
-    let error = node_rows::announce(&world.sys, record.node, &taken, "127.0.0.1:9000", "0.2.0").await.unwrap_err();
+    let founders = who("founder").address;
+    let error = node_rows::announce(&world.sys, record.node, &founders, "127.0.0.1:9000", "0.2.0").await.unwrap_err();
     assert_eq!(error.code().0, "BL-CLU-008");
 }
 

@@ -264,3 +264,28 @@ async fn a_banished_node_loses_its_connections_and_gets_no_new_one() {
     rt::time::timeout(SOON, again).await.unwrap();
     drop(Arc::clone(&a.mesh));
 }
+
+#[tokio::test]
+async fn a_peer_that_falls_silent_is_taken_for_dead_and_its_calls_are_lost() {
+    let listener = rt::net::Listener::bind("127.0.0.1:0").await.unwrap();
+    let scope = lifecycle::Scope::new("test");
+    let mesh = rpc::Mesh::new(Identity::Plain { node: NodeId(1) }, &scope).unwrap();
+    mesh.set_address(NodeId(2), listener.local_addr().unwrap().to_string());
+    let silent = async {
+        // Says welcome and then nothing, as a machine does whose network was cut.
+        let mut stream = listener.accept().await.unwrap();
+        let mut welcome = bytes::BytesMut::new();
+        rpc::frame::Frame::Welcome { version: rpc::frame::VERSION, node: NodeId(2) }.encode(0, &mut welcome);
+        tokio::io::AsyncWriteExt::write_all(&mut stream, &welcome).await.unwrap();
+        std::future::pending::<()>().await;
+    };
+    let started = rt::time::Instant::now();
+    let patient = Duration::from_secs(20);
+    let error = tokio::select! {
+        biased;
+        () = silent => panic!("it stays"),
+        answer = mesh.call(NodeId(2), Service::Raft, ECHO, Bytes::new(), patient, Class::Control) => answer.unwrap_err(),
+    };
+    assert!(matches!(&error, CallError::Lost { why, .. } if why.contains("nothing heard")), "{error:?}");
+    assert!(started.elapsed() < Duration::from_secs(6), "{:?}", started.elapsed());
+}
