@@ -47,6 +47,10 @@ pub struct Connection {
 
 impl Connection {
     /// Opens a connection.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "options are made for one connection; callers build them in place"
+    )]
     pub fn open(store: &PageStore, options: ConnectionOptions) -> Result<Self, SqlError> {
         let attachment = store.shared.attach();
         let limits = Arc::new(Limits::default());

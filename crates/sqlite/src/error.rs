@@ -298,9 +298,8 @@ impl Fault for CheckpointError {
 
     fn disposition(&self) -> Disposition {
         match self {
-            Self::Io(_) => IO,
+            Self::Io(_) | Self::Installing => IO,
             Self::Read(error) => error.disposition(),
-            Self::Installing => IO,
             Self::Backwards { .. } => Disposition::Bug,
         }
     }

@@ -78,7 +78,7 @@ pub(crate) enum OpenAs {
 pub(crate) struct Database {
     raw: *mut sys::sqlite3,
     /// What the callbacks registered with SQLite point to.
-    _hooks: Option<Arc<Hooks>>,
+    hooks: Option<Arc<Hooks>>,
 }
 
 // SAFETY: SQLite is built thread-safe; a connection without mutexes may move between threads as long as one at a time uses
@@ -104,14 +104,14 @@ impl Database {
         // SAFETY: the strings end with 0, and there is a place for the result.
         let code = unsafe { sys::sqlite3_open_v2(name.as_ptr(), &raw mut raw, flags, vfs::NAME.as_ptr()) };
         // Even a failed open gives an object, which says more and must be closed.
-        let database = Self { raw, _hooks: None };
+        let database = Self { raw, hooks: None };
         if code == sys::SQLITE_OK { Ok(database) } else { Err(database.failure(code)) }
     }
 
     /// Installs the authorizer and the progress handler. Once.
     pub(crate) fn hook(&mut self, hooks: Arc<Hooks>) {
         hooks.install(self.raw);
-        self._hooks = Some(hooks);
+        self.hooks = Some(hooks);
     }
 
     /// What SQLite says of the call that has just failed with `code`.

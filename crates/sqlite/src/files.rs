@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 
 /// Reads a sealed file's body; `Ok(None)` if there is no such file, `Err(InvalidData)` if it is damaged.
-pub(crate) fn read(path: &Path, magic: &[u8; 8]) -> io::Result<Option<Vec<u8>>> {
+pub(crate) fn read(path: &Path, magic: [u8; 8]) -> io::Result<Option<Vec<u8>>> {
     let mut contents = match rt::fs::read(path) {
         Ok(contents) => contents,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -24,9 +24,9 @@ pub(crate) fn read(path: &Path, magic: &[u8; 8]) -> io::Result<Option<Vec<u8>>> 
 }
 
 /// Begins a sealed file.
-pub(crate) fn begin(magic: &[u8; 8]) -> BytesMut {
+pub(crate) fn begin(magic: [u8; 8]) -> BytesMut {
     let mut file = BytesMut::with_capacity(64);
-    file.put_slice(magic);
+    file.put_slice(&magic);
     file
 }
 

@@ -174,7 +174,7 @@ mod tests {
         limits.set_deadline(Some(Instant::now()));
         assert!(!limits.begin());
         assert_eq!(limits.error(), SqlError::DeadlineExceeded);
-        limits.set_deadline(Some(Instant::now() + Duration::from_secs(3600)));
+        limits.set_deadline(Some(Instant::now() + Duration::from_hours(1)));
         limits.end();
         assert!(limits.begin() && !limits.advance(1));
     }

@@ -27,7 +27,7 @@ impl Plain {
             if let Some(statement) = statement {
                 self.rows(statement, &mut rows)?;
             }
-            rest = &rest[tail.max(1)..];
+            rest = rest.get(tail.max(1)..).unwrap_or_default();
         }
         Ok(rows)
     }
@@ -50,11 +50,11 @@ fn run(connection: &mut Connection, sql: &str) -> Result<Vec<Vec<Value>>, i32> {
     while !rest.is_empty() {
         let tail = connection.prepare(rest).map_err(|error| error.extended())?;
         if let Some(id) = tail.statement {
-            let now = &rest[..tail.tail];
+            let now = rest.get(..tail.tail).unwrap();
             connection.finalize(id);
             rows.extend(connection.query(now, &[]).map_err(|error| error.extended())?);
         }
-        rest = &rest[tail.tail.max(1)..];
+        rest = rest.get(tail.tail.max(1)..).unwrap_or_default();
     }
     Ok(rows)
 }

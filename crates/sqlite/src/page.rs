@@ -72,11 +72,11 @@ const SIZE: std::ops::Range<usize> = 28..32;
 const VALID_FOR: std::ops::Range<usize> = 92..96;
 
 /// Writes the fields of page 1, or of its first 100 bytes, that follow from the version.
-pub(crate) fn stamp(page1: &mut [u8], version: Version, pages: u32) {
+pub(crate) fn stamp(first: &mut [u8], version: Version, pages: u32) {
     let [.., a, b, c, d] = version.0.to_be_bytes();
-    put(page1, COUNTER, [a, b, c, d]);
-    put(page1, SIZE, pages.to_be_bytes());
-    put(page1, VALID_FOR, [a, b, c, d]);
+    put(first, COUNTER, [a, b, c, d]);
+    put(first, SIZE, pages.to_be_bytes());
+    put(first, VALID_FOR, [a, b, c, d]);
 }
 
 /// Clears the fields of page 1 that follow from the version, so that two images can be compared.

@@ -8,9 +8,9 @@ use std::time::Duration;
 use super::IoFault;
 
 /// SQLITE_IOERR with the extension that dqlite uses for "not leader".
-const IOERR_NOT_LEADER: c_int = 10 | (40 << 8);
+const IOERR_NOT_LEADER: c_int = 0x0A | (40 << 8);
 /// SQLITE_IOERR with the extension that dqlite uses for "leadership lost".
-const IOERR_LEADERSHIP_LOST: c_int = 10 | (41 << 8);
+const IOERR_LEADERSHIP_LOST: c_int = 0x0A | (41 << 8);
 
 /// A statement or connection failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

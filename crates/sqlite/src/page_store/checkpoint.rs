@@ -23,6 +23,8 @@ use std::sync::atomic::Ordering;
 
 /// Pages handled at a time: at most 1 MiB under way, and a short time under the lock.
 const BATCH: usize = 256;
+/// [`BATCH`] as a number of pages.
+const BATCH_PAGES: u32 = 256;
 
 /// The pages written, with their hashes.
 type Written = BTreeMap<PageNo, PageHash>;
@@ -185,7 +187,7 @@ impl Shared {
     fn cut(&self, disk: &mut Disk, at: &View) -> Result<(), CheckpointError> {
         let mut from = at.pages() + 1;
         while from <= disk.file_pages {
-            let until = disk.file_pages.min(from.saturating_add(BATCH as u32 - 1));
+            let until = disk.file_pages.min(from.saturating_add(BATCH_PAGES - 1));
             self.preserve((from..=until).map(PageNo), at.version())?;
             from = until.saturating_add(1);
         }
@@ -232,7 +234,7 @@ impl Shared {
             Ok(()) => disk.sums_behind.clear(),
             // The blocks are in the meta, and will be in the next one.
             Err(error) => {
-                tracing::warn!(%error, "the page hashes could not be written; the next checkpoint tries again")
+                tracing::warn!(%error, "the page hashes could not be written; the next checkpoint tries again");
             }
         }
         Ok(())
@@ -256,7 +258,9 @@ impl Shared {
                 break;
             };
             from = PageNo(last.0 + 1);
-            past_end.into_iter().for_each(|page| versions.settle_past_end(page, at.version()));
+            for page in past_end {
+                versions.settle_past_end(page, at.version());
+            }
         }
         disk.unsettled = None;
         self.write_versions().set_unsettled(None);

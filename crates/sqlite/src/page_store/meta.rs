@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-const META_MAGIC: &[u8; 8] = b"BLCKPT01";
-const BEGUN_MAGIC: &[u8; 8] = b"BLBEGUN1";
+const META_MAGIC: [u8; 8] = *b"BLCKPT01";
+const BEGUN_MAGIC: [u8; 8] = *b"BLBEGUN1";
 /// `data.sums` is written in blocks of so many bytes.
 pub(crate) const BLOCK: usize = 4096;
 /// The hashes in a block.

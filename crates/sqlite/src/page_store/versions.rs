@@ -354,7 +354,9 @@ impl Versions {
         let dropped = self.head.0.0 - committed.0;
         self.head = self.committed;
         let late = self.pins.split_off(&(committed.next(), 0));
-        late.values().for_each(|pin| pin.end(PinEnd::LeadershipLost));
+        for pin in late.values() {
+            pin.end(PinEnd::LeadershipLost);
+        }
         let mut poisoned = 0;
         for attachment in self.attachments.values().filter(|a| a.newest_seen() > committed) {
             attachment.poison(Poison::LeadershipLost);

@@ -13,7 +13,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
-const MAGIC: &[u8; 8] = b"BLINST01";
+const MAGIC: [u8; 8] = *b"BLINST01";
 
 /// What the receiving side makes of the pages it has already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,8 +180,12 @@ impl Plan {
         file.put_u64_le(self.meta.version.0);
         file.put_u32_le(self.meta.pages);
         file.put_u32_le(u32::try_from(self.replace.len()).unwrap_or(u32::MAX));
-        self.sums.iter().for_each(|sum| file.put_slice(&sum.0));
-        self.replace.iter().for_each(|page| file.put_u32_le(page.0));
+        for sum in &self.sums {
+            file.put_slice(&sum.0);
+        }
+        for page in &self.replace {
+            file.put_u32_le(page.0);
+        }
         file.put_slice(&self.meta.extra);
         files::write(&dir.join(names::INSTALL), file)
     }

@@ -69,7 +69,9 @@ impl Request {
             Self::Pages(pages) => {
                 out.put_u8(PAGES);
                 out.put_u32_le(u32::try_from(pages.len()).unwrap_or(u32::MAX));
-                pages.iter().for_each(|page| out.put_u32_le(page.0));
+                for page in pages {
+                    out.put_u32_le(page.0);
+                }
             }
         }
         SnapshotRequest(out.freeze())
@@ -118,7 +120,9 @@ impl Answer {
                 out.put_u8(HASHES);
                 out.put_u32_le(from.0);
                 out.put_u32_le(u32::try_from(hashes.len()).unwrap_or(u32::MAX));
-                hashes.iter().for_each(|hash| out.put_slice(&hash.0));
+                for hash in hashes {
+                    out.put_slice(&hash.0);
+                }
             }
             Self::Pages(pages) => {
                 out.put_u8(PAGES);

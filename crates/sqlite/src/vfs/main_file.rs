@@ -69,12 +69,11 @@ impl MainFile {
     pub(super) fn read(&self, buffer: &mut [u8], offset: u64) -> Result<Read, SqlError> {
         // SQLite reads the header before its first transaction.
         let temporary;
-        let view = match &self.view {
-            Some(view) => view,
-            None => {
-                temporary = self.shared.begin(&self.attachment)?;
-                &temporary
-            }
+        let view = if let Some(view) = &self.view {
+            view
+        } else {
+            temporary = self.shared.begin(&self.attachment)?;
+            &temporary
         };
         let (mut outcome, mut at, mut rest) = (Read::Whole, offset, buffer);
         while !rest.is_empty() {

@@ -74,6 +74,12 @@ fn checkpoint_at(store: &PageStore, applied: usize) -> Result<(), sqlite::Checkp
     store.checkpoint(extra, &store.pin_committed()).map(drop)
 }
 
+fn follow_all(store: &PageStore, records: &[Bytes]) {
+    for record in records {
+        follow(store, record);
+    }
+}
+
 fn open_again() -> (PageStore, usize) {
     let (store, meta) = PageStore::open(Path::new(DIR), PageStoreOptions::default()).unwrap();
     let applied = meta.map_or(0, |meta| position(&meta.extra));
@@ -100,7 +106,7 @@ fn a_power_cut_at_any_operation_of_a_checkpoint_loses_nothing() {
     let history = &*HISTORY;
     let prepare = || {
         let store = open(Path::new(DIR));
-        history.records[..2].iter().for_each(|record| drop(follow(&store, record)));
+        follow_all(&store, &history.records[..2]);
         checkpoint_at(&store, 2).unwrap();
     };
     let work = |acknowledged: &mut usize| {
@@ -120,7 +126,7 @@ fn a_power_cut_at_any_operation_of_a_checkpoint_loses_nothing() {
         let (store, applied) = open_again();
         assert!(applied >= *acknowledged, "{acknowledged} records were in a finished checkpoint, {applied} are found");
         let whole = history.check(&store.pin_committed(), applied);
-        assert_eq!(whole, store.replaying_until().is_none() || whole);
+        assert!(whole || store.replaying_until().is_some());
         // A second crash, after a checkpoint on the way that reaches less far than the one that was cut.
         let on_the_way = applied + 1 + usize::try_from(operation).unwrap() % 2;
         for (applied, record) in (1..=on_the_way).zip(&history.records).skip(applied) {
@@ -145,7 +151,7 @@ fn a_checkpoint_on_a_failing_disk_changes_nothing_and_works_later() {
     for fault in [Fault::Eio, Fault::Enospc] {
         let prepare = || {
             let store = open(Path::new(DIR));
-            history.records[..2].iter().for_each(|record| drop(follow(&store, record)));
+            follow_all(&store, &history.records[..2]);
             checkpoint_at(&store, 2).unwrap();
         };
         // (failed checkpoints, the work came to its end)
@@ -188,7 +194,7 @@ fn install_case(fault: Fault, seeds: std::ops::Range<u64>) -> u64 {
     let server = SnapshotServer::new(history.leader.pin_committed(), Bytes::new());
     let prepare = || {
         let store = open(Path::new(DIR));
-        history.records[..3].iter().for_each(|record| drop(follow(&store, record)));
+        follow_all(&store, &history.records[..3]);
         checkpoint_at(&store, 3).unwrap();
     };
     let work = |acknowledged: &mut bool| {
@@ -234,12 +240,12 @@ fn unverified_reads_are_still_verified_while_the_file_may_be_torn() {
     let history = &*HISTORY;
     let prepare = || {
         let store = open(Path::new(DIR));
-        history.records[..2].iter().for_each(|record| drop(follow(&store, record)));
+        follow_all(&store, &history.records[..2]);
         checkpoint_at(&store, 2).unwrap();
     };
-    let work = |_: &mut ()| {
+    let work = |(): &mut ()| {
         let (store, _) = open_again();
-        history.records[2..4].iter().for_each(|record| drop(follow(&store, record)));
+        follow_all(&store, &history.records[2..4]);
         checkpoint_at(&store, 4).unwrap();
     };
     every_cut::<()>(0..2, prepare, work, |(), _| {

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// What sqlite3 prints; `None`, said aloud, if it is not installed.
+#[expect(clippy::print_stderr, reason = "a skipped test says so, and how to run it")]
 fn sqlite3(file: &Path, sql: &str) -> Option<String> {
     match Command::new("sqlite3").arg(file).arg(sql).output() {
         Ok(output) => {
