@@ -101,6 +101,11 @@ pub fn fingerprint_of(certificate: &CertificateDer<'_>) -> Result<Fingerprint, I
     tls::fingerprint(certificate).map_err(IdentityError::Tls)
 }
 
+/// The node that a certificate names. It says nothing of who made the certificate: check that first.
+pub fn node_of(certificate: &CertificateDer<'_>) -> Result<NodeId, IdentityError> {
+    tls::node_of(certificate).map_err(IdentityError::NoNode)
+}
+
 /// The name by which the certificate of `node` is checked: one of its subject alternative names.
 pub fn node_name(node: NodeId) -> String {
     format!("node-{node}.bowline")

@@ -87,6 +87,11 @@ impl Database {
         Ok(Connection::open(&self.core.pages, ConnectionOptions::default())?)
     }
 
+    /// The committed version, now and as it moves.
+    pub fn changes(&self) -> watch::Receiver<Version> {
+        self.core.changes()
+    }
+
     /// Who leads, now and as it changes.
     pub fn leadership(&self) -> watch::Receiver<Leadership> {
         self.leadership.subscribe()

@@ -1,0 +1,158 @@
+//! The composition root: one node, from its sockets to its last unit, and back.
+//!
+//! ```text
+//!   Unformed ──init, join──▶ Forming ──units ready──▶ Ready ──stop requested──▶ Stopping ──▶ (ends)
+//!      │                        │                                                  ▲
+//!      └────────────────────────┴────────────────stop requested───────────────────┘
+//! ```
+//!
+//! Sockets are bound before anything else, so that addresses are known; what they serve accepts when it is ready. The
+//! control socket is there from the first moment to the last.
+
+mod addresses;
+mod control;
+mod error;
+mod node;
+mod switchboard;
+mod units;
+
+pub use error::{NodeError, PAGES};
+
+use crate::config::NodeConfig;
+use crate::stop::StopRequests;
+use api::control::Problem;
+use lifecycle::{Settings, Shutdown, Supervisor, UnitOptions};
+use node::{Formation, Node, Running, Sockets};
+use raft::HostConfig;
+use rt::net::Listener;
+use std::sync::Arc;
+use std::time::Duration;
+use store::StoreConfig;
+use units::{DqliteUnit, MembersUnit, NetworkUnit, RaftUnit, StoreUnit};
+
+/// Runs one node until it is asked to stop and has stopped in order. A stop at any moment, also while the node starts, is an
+/// ordinary end; a second request shortens the deadlines.
+pub async fn run(config: NodeConfig, requests: StopRequests) -> Result<(), Problem> {
+    run_node(config, requests).await.map_err(|error| control::problem(&error))
+}
+
+async fn run_node(config: NodeConfig, mut requests: StopRequests) -> Result<(), NodeError> {
+    let _lock = node::take_directory(&config).await?;
+    let sockets = Sockets::bind(&config).await?;
+    let identity = node::load_identity(&config).await?;
+    let control = bind_unix(&config.socket, "the control socket")?;
+    let notify = config.notify;
+    let (node, mut formed) = Node::new(config, sockets);
+    let shutdown = Shutdown::new();
+
+    let stopped = tokio::sync::Notify::new();
+    let serving = api::control::serve(control, api::control::router(Arc::new(node.clone())), stopped.notified());
+    let living = async {
+        let formation = match identity {
+            Some(formation) => formation,
+            None => tokio::select! {
+                biased;
+                () = shutdown.requested() => return Ok(()),
+                formation = formed.recv() => match formation {
+                    Some(formation) => formation,
+                    None => return Ok(()),
+                },
+            },
+        };
+        live(&node, formation, &shutdown, notify).await
+    };
+    let living = async {
+        let ended = living.await;
+        stopped.notify_one();
+        ended
+    };
+    let asking = async {
+        requests.requested().await;
+        node.stopping();
+        systemd(notify, sd_notify::NotifyState::Stopping);
+        shutdown.request();
+        requests.reached(2).await;
+        shutdown.request();
+        std::future::pending::<()>().await;
+    };
+    let asked_by_api = async {
+        node.stop_asked().await;
+        node.stopping();
+        shutdown.request();
+        std::future::pending::<()>().await;
+    };
+    // The node's life decides; the rest runs beside it and ends with it.
+    let (ended, ()) = tokio::select! {
+        biased;
+        both = async { tokio::join!(living, serving) } => both,
+        () = asking => (Ok(()), ()),
+        () = asked_by_api => (Ok(()), ()),
+    };
+    ended
+}
+
+/// Keeps the units of a formed node up until the shutdown.
+async fn live(node: &Node, formation: Formation, shutdown: &Shutdown, notify: bool) -> Result<(), NodeError> {
+    let mut supervisor = Supervisor::new("node", Settings::default());
+    let running = compose(&mut supervisor, node, &formation)?;
+    let mut lanes = supervisor.lanes();
+    node.running(running);
+    let ready = async {
+        if lanes.wait_ready().await {
+            node.is_ready();
+            systemd(notify, sd_notify::NotifyState::Ready);
+        }
+        std::future::pending::<()>().await;
+    };
+    let report = tokio::select! {
+        biased;
+        report = supervisor.run(shutdown) => report,
+        () = ready => return Ok(()),
+    };
+    match report.cause {
+        None => Ok(()),
+        Some((unit, error)) => Err(NodeError::Unit { unit, why: error.to_string() }),
+    }
+}
+
+/// The units and what they need. The order of this function is the order of starting; stopping is the reverse.
+fn compose(supervisor: &mut Supervisor, node: &Node, formation: &Formation) -> Result<Running, NodeError> {
+    let config = node.config();
+    let record = formation.identity.record.clone();
+    let sockets = node.take_sockets()?;
+    let options = UnitOptions::default();
+    let stop_late = UnitOptions { stop_max: Duration::from_secs(15), ..options };
+
+    let identity = formation.identity.clone();
+    let network = NetworkUnit::new(move || Ok(identity.mesh()?), sockets.rpc_address, sockets.rpc);
+    let network = supervisor.add("network", network, (), options);
+
+    let raft = RaftUnit::new(HostConfig::new(record.node, config.state_dir.join("log")));
+    let raft = supervisor.add("raft", raft, (network.clone(),), options);
+
+    let store = StoreUnit::new(StoreConfig {
+        node: record.node,
+        dir: config.state_dir.join("databases"),
+        pages: sqlite::PageStoreOptions::default(),
+    });
+    let store = supervisor.add("store", store, (network.clone(), raft.clone()), stop_late);
+
+    let members = MembersUnit::new(formation.clone());
+    let members = supervisor.add("members", members, (network.clone(), raft, store.clone()), options);
+
+    let dqlite = DqliteUnit::new(config.dqlite_socket(), sockets.dqlite_address, sockets.dqlite, formation.clone());
+    supervisor.add("dqlite", dqlite, (store.clone(), members.clone()), options);
+
+    Ok(Running { lanes: supervisor.lanes(), record, network, store, members })
+}
+
+fn bind_unix(path: &std::path::Path, what: &'static str) -> Result<Listener, NodeError> {
+    Listener::bind_unix(path).map_err(|source| NodeError::Bind { what, address: path.display().to_string(), source })
+}
+
+/// Tells the service manager, if there is one.
+fn systemd(notify: bool, state: sd_notify::NotifyState<'_>) {
+    if notify && let Err(error) = sd_notify::notify(&[state]) {
+        tracing::debug!(%error, "the service manager was not told");
+    }
+}

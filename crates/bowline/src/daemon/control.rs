@@ -1,0 +1,174 @@
+//! The control API's operations, carried out by the units.
+
+mod databases;
+mod forming;
+mod membership;
+
+use super::node::{Names, Node, Phase};
+use api::control::{
+    ByteStream, Control, Created, DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Export, Formed, InitRequest,
+    JoinRequest, NodeInfo, NodeState, Problem, ProblemKind, Readiness, Reboot, Status, TokenInfo, TokenIssued,
+    TokenRequest, UnitStatus,
+};
+use base::{DbName, Fault};
+use cluster::Cluster;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use lifecycle::Lane;
+use store::{Store, StoreError};
+
+/// What any error looks like to a user.
+pub(super) fn problem(error: &dyn Fault) -> Problem {
+    let problem = Problem::from_fault(error, &crate::cli::all_pages());
+    match error.code().0 {
+        "BL-STORE-008" => problem.kind(ProblemKind::Conflict),
+        "BL-STORE-005" => problem.kind(ProblemKind::TimedOut),
+        _ => problem,
+    }
+}
+
+impl Node {
+    /// The databases, while they are open.
+    fn store(&self) -> Result<Store, Problem> {
+        let store = self.units().and_then(|units| units.store.get());
+        store.map(|store| (*store).clone()).ok_or_else(|| problem(&StoreError::NotOpen { state: self.not_open() }))
+    }
+
+    /// The membership, while it is followed.
+    fn cluster(&self) -> Result<Cluster, Problem> {
+        let members = self.units().and_then(|units| units.members.get());
+        members.map(|m| m.cluster.clone()).ok_or_else(|| problem(&StoreError::NotOpen { state: self.not_open() }))
+    }
+
+    fn not_open(&self) -> &'static str {
+        if self.phase() == Phase::Stopping { "closing" } else { "opening" }
+    }
+
+    /// The members' names, as this node's copy of `sys` has them.
+    async fn names(&self) -> Names {
+        membership::rows(self).await.map(|rows| rows.into_iter().map(|(row, _)| (row.node, row.name)).collect())
+            .unwrap_or_default()
+    }
+
+    fn lanes(&self) -> Vec<lifecycle::UnitStatus> {
+        self.units().map(|units| units.lanes.now()).unwrap_or_default()
+    }
+}
+
+impl Control for Node {
+    fn ready(&self) -> Readiness {
+        let lanes = self.lanes();
+        let waiting: Vec<String> =
+            lanes.iter().filter(|unit| unit.lane != Lane::Ready).map(|unit| unit.name.to_owned()).collect();
+        let state = match self.phase() {
+            Phase::Unformed => NodeState::Unformed,
+            Phase::Stopping => NodeState::Stopping,
+            Phase::Ready if waiting.is_empty() => NodeState::Ready,
+            Phase::Forming | Phase::Ready => NodeState::Starting,
+        };
+        Readiness { state, waiting_for: waiting }
+    }
+
+    fn status(&self) -> BoxFuture<'_, Result<Status, Problem>> {
+        async move {
+            let Readiness { state, waiting_for } = self.ready();
+            let record = self.units().map(|units| units.record.clone());
+            let nodes = membership::list(self).await.unwrap_or_default();
+            let databases = self.store().map(|store| store.databases()).unwrap_or_default();
+            let bytes = |database: &std::sync::Arc<store::Database>| {
+                u64::from(database.pages().pin_committed().pages()) * sqlite::PAGE_SIZE as u64
+            };
+            let reboot = match &record {
+                Some(record) => Reboot::judge(&nodes, record.node),
+                None => Reboot::judge(&[], base::NodeId(0)),
+            };
+            Ok(Status {
+                state,
+                waiting_for,
+                reboot,
+                node: record.as_ref().map(|r| r.node),
+                name: record.as_ref().map(|r| r.name.to_string()),
+                cluster: record.as_ref().map(|r| r.cluster.to_string()),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                uptime_ms: millis(self.uptime()),
+                nodes,
+                databases: databases.len().saturating_sub(1) as u64,
+                database_bytes: databases.iter().map(bytes).sum(),
+                log_bytes: databases.iter().map(|d| d.group().watch().borrow().log_bytes).sum(),
+                units: self.lanes().into_iter().map(unit).collect(),
+            })
+        }
+        .boxed()
+    }
+
+    fn nodes(&self) -> BoxFuture<'_, Result<Vec<NodeInfo>, Problem>> {
+        membership::list(self).boxed()
+    }
+
+    fn init(&self, request: InitRequest) -> BoxFuture<'_, Result<Formed, Problem>> {
+        forming::init(self, request).boxed()
+    }
+
+    fn join(&self, request: JoinRequest) -> BoxFuture<'_, Result<Formed, Problem>> {
+        forming::join(self, request).boxed()
+    }
+
+    fn token_add(&self, request: TokenRequest) -> BoxFuture<'_, Result<TokenIssued, Problem>> {
+        membership::token_add(self, request).boxed()
+    }
+
+    fn token_list(&self) -> BoxFuture<'_, Result<Vec<TokenInfo>, Problem>> {
+        membership::token_list(self).boxed()
+    }
+
+    fn token_revoke(&self, id: &str) -> BoxFuture<'_, Result<TokenInfo, Problem>> {
+        let id = id.to_owned();
+        async move { membership::token_revoke(self, &id).await }.boxed()
+    }
+
+    fn databases(&self) -> BoxFuture<'_, Result<Vec<DatabaseInfo>, Problem>> {
+        databases::list(self).boxed()
+    }
+
+    fn db_create(&self, request: DatabaseRequest) -> BoxFuture<'_, Result<Created, Problem>> {
+        async move { databases::create(self, &request.name).await }.boxed()
+    }
+
+    fn db_contents(&self, name: &DbName) -> BoxFuture<'_, Result<DatabaseContents, Problem>> {
+        let name = name.clone();
+        async move { databases::contents(self, &name).await }.boxed()
+    }
+
+    fn db_drop(&self, name: &DbName) -> BoxFuture<'_, Result<Dropped, Problem>> {
+        let name = name.clone();
+        async move { databases::drop_database(self, &name).await }.boxed()
+    }
+
+    fn db_export(&self, name: &DbName) -> BoxFuture<'_, Result<Export, Problem>> {
+        let name = name.clone();
+        async move { databases::export(self, &name).await }.boxed()
+    }
+
+    fn db_import(&self, name: &DbName, file: ByteStream) -> BoxFuture<'_, Result<DatabaseInfo, Problem>> {
+        let name = name.clone();
+        async move { databases::import(self, &name, file).await }.boxed()
+    }
+
+    fn stop(&self) {
+        self.ask_to_stop();
+    }
+}
+
+fn unit(unit: lifecycle::UnitStatus) -> UnitStatus {
+    let waits = (!unit.waits_for.is_empty()).then(|| format!("waits for {}", unit.waits_for.join(", ")));
+    UnitStatus {
+        name: unit.name.to_owned(),
+        phase: unit.lane.to_string(),
+        phase_ms: millis(unit.since.elapsed()),
+        detail: waits.or_else(|| unit.last_error.map(|error| error.to_string())),
+    }
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,158 @@
+//! What the control API asks of the databases.
+
+use super::{Node, problem};
+use api::control::{ByteStream, Created, DatabaseContents, DatabaseInfo, Dropped, Export, Problem, TableContents};
+use base::{DbName, PageNo};
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use sqlite::{PAGE_SIZE, View};
+use std::path::PathBuf;
+use std::sync::Arc;
+use store::{Command, Database, ReadLevel, Store, StoreError};
+
+/// How many pages of an export travel in one piece.
+const EXPORT_PAGES: u32 = 64;
+
+pub(super) async fn list(node: &Node) -> Result<Vec<DatabaseInfo>, Problem> {
+    let store = node.store()?;
+    let mut databases = store.databases();
+    databases.sort_by_key(|database| (!database.name().is_sys(), database.name().clone()));
+    let names = node.names().await;
+    Ok(databases.iter().map(|database| info(database, &names)).collect())
+}
+
+fn info(database: &Database, names: &super::Names) -> DatabaseInfo {
+    let leader = database.leadership().borrow().leader;
+    let membership = Arc::clone(&database.group().watch().borrow().membership);
+    let view = database.pages().pin_committed();
+    DatabaseInfo {
+        name: database.name().clone(),
+        bytes: u64::from(view.pages()) * PAGE_BYTES,
+        version: view.version().0,
+        leader: leader.map(|id| names.get(&id).cloned().unwrap_or_else(|| id.to_string())),
+        copies: (membership.all_voters().len() + membership.learners.len()) as u64,
+    }
+}
+
+const PAGE_BYTES: u64 = PAGE_SIZE as u64;
+
+pub(super) async fn one(node: &Node, name: &DbName) -> Result<DatabaseInfo, Problem> {
+    let database = open(&node.store()?, name)?;
+    Ok(info(&database, &node.names().await))
+}
+
+fn open(store: &Store, name: &DbName) -> Result<Arc<Database>, Problem> {
+    store.database(name).ok_or_else(|| problem(&StoreError::NoSuchDatabase { name: name.clone() }))
+}
+
+pub(super) async fn create(node: &Node, name: &DbName) -> Result<Created, Problem> {
+    let created = match node.store()?.create(name).await {
+        Ok(()) => true,
+        Err(StoreError::DatabaseExists { .. }) => false,
+        Err(error) => return Err(problem(&error)),
+    };
+    Ok(Created { database: one(node, name).await?, created })
+}
+
+pub(super) async fn contents(node: &Node, name: &DbName) -> Result<DatabaseContents, Problem> {
+    let store = node.store()?;
+    let database = open(&store, name)?;
+    let query = async |sql: String| store.query(name, ReadLevel::Linearizable, Command::new(sql, [])).await;
+    let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name";
+    let names = query(tables.to_owned()).await.map_err(|e| problem(&e))?;
+    let mut tables = Vec::new();
+    for name in names.rows.iter().filter_map(|row| row.first()?.text()) {
+        let sql = format!("SELECT count(*) FROM \"{}\"", name.replace('"', "\"\""));
+        let count = query(sql).await.map_err(|e| problem(&e))?;
+        let rows = count.rows.first().and_then(|row| row.first()?.integer()).unwrap_or_default();
+        tables.push(TableContents { name: name.to_owned(), rows: u64::try_from(rows).unwrap_or_default() });
+    }
+    Ok(DatabaseContents {
+        name: name.clone(),
+        bytes: u64::from(database.pages().pin_committed().pages()) * PAGE_BYTES,
+        rows: tables.iter().map(|t| t.rows).sum(),
+        tables,
+    })
+}
+
+pub(super) async fn drop_database(node: &Node, name: &DbName) -> Result<Dropped, Problem> {
+    let contents = contents(node, name).await?;
+    node.store()?.drop_database(name).await.map_err(|e| problem(&e))?;
+    Ok(Dropped { contents })
+}
+
+pub(super) async fn export(node: &Node, name: &DbName) -> Result<Export, Problem> {
+    let options = store::SessionOptions::default();
+    let database = open(&node.store()?, name)?;
+    // What was acknowledged before the export began is in it, whatever member it runs on.
+    database.fresh(ReadLevel::Linearizable, false, options.wait_max).await.map_err(|e| problem(&e))?;
+    let view = Arc::new(database.pages().pin_committed());
+    let bytes = u64::from(view.pages()) * PAGE_BYTES;
+    let body = futures::stream::unfold((view, 1), |(view, first)| async move {
+        let (view, piece) = piece(view, first).await?;
+        Some((piece, (view, first + EXPORT_PAGES)))
+    });
+    Ok(Export { bytes, body: body.boxed() })
+}
+
+/// The pages from `first` on, as many as travel together; none after the last.
+async fn piece(view: Arc<View>, first: u32) -> Option<(Arc<View>, Result<Bytes, Problem>)> {
+    if first > view.pages() {
+        return None;
+    }
+    let reader = Arc::clone(&view);
+    let read = rt::blocking::run(move || {
+        let last = (first + EXPORT_PAGES - 1).min(reader.pages());
+        let mut bytes = BytesMut::with_capacity(PAGE_SIZE * EXPORT_PAGES as usize);
+        let mut page = [0; PAGE_SIZE];
+        for number in first..=last {
+            reader.read(PageNo(number), &mut page)?;
+            bytes.extend_from_slice(&page);
+        }
+        Ok(bytes.freeze())
+    });
+    let piece = match read.await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) => Err(problem(&StoreError::Sql(sqlite::SqlError::from(error)))),
+        Err(end) => Err(problem(&StoreError::Internal(end.to_string()))),
+    };
+    Some((view, piece))
+}
+
+pub(super) async fn import(node: &Node, name: &DbName, mut file: ByteStream) -> Result<DatabaseInfo, Problem> {
+    let store = node.store()?;
+    if store.database(name).is_some() {
+        return Err(problem(&StoreError::DatabaseExists { name: name.clone() }));
+    }
+    let path = node.config().state_dir.join(format!("import-{:016x}", rt::entropy::u64()));
+    let imported = async {
+        let mut offset = 0;
+        write(&path, offset, Bytes::new()).await?;
+        while let Some(piece) = file.next().await {
+            let piece = piece?;
+            let length = piece.len() as u64;
+            write(&path, offset, piece).await?;
+            offset += length;
+        }
+        store.import(name, &path).await.map_err(|e| problem(&e))
+    };
+    let imported = imported.await;
+    let gone = path.clone();
+    let removed = rt::blocking::run(move || rt::fs::remove_file(&gone)).await;
+    if !matches!(removed, Ok(Ok(()))) {
+        tracing::warn!(?removed, path = %path.display(), "the copy of an imported file could not be removed");
+    }
+    imported?;
+    one(node, name).await
+}
+
+async fn write(path: &PathBuf, offset: u64, bytes: Bytes) -> Result<(), Problem> {
+    let file = path.clone();
+    let written =
+        rt::blocking::run(move || rt::fs::File::create(&file).and_then(|f| f.write_all_at(&bytes, offset))).await;
+    match written {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(source)) => Err(problem(&StoreError::Io { what: format!("writing {}", path.display()), source })),
+        Err(end) => Err(problem(&StoreError::Internal(end.to_string()))),
+    }
+}

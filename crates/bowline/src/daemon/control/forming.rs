@@ -1,0 +1,136 @@
+//! `init` and `join`: a machine becomes a member.
+
+use super::membership;
+use super::{Node, Phase, millis, problem};
+use crate::daemon::addresses::{completed, host};
+use crate::daemon::error::NodeError;
+use crate::daemon::node::{Formation, Introduction, blocking, founding_mark, identity_dir};
+use api::control::{Formed, InitRequest, JoinRequest, Problem};
+use cluster::{ClusterError, JoinAs, NodeIdentity, NodeName, Token};
+use rt::time::Instant;
+use std::path::Path;
+use std::time::Duration;
+use store::StoreError;
+
+/// How long a join may look for a member that lets it in.
+const JOIN_MAX: Duration = Duration::from_secs(30);
+
+pub(super) async fn init(node: &Node, request: InitRequest) -> Result<Formed, Problem> {
+    let began = Instant::now();
+    let _only = begin(node).await?;
+    let who = who(node, request.name, request.address, request.dqlite_address).await?;
+    let (dir, mark, transport) = (identity_dir(node.config()), founding_mark(node.config()), node.config().transport);
+    let formation = blocking(move || {
+        // The mark first: a node with an identity and without it would wait for a cluster that does not exist.
+        rt::fs::write_atomic(&mark, b"").map_err(|source| NodeError::State { path: mark.clone(), source })?;
+        let identity = NodeIdentity::found(&dir, &who, transport)?;
+        Ok(Formation { identity, founding: Some(mark), introduction: None })
+    });
+    let formation = formation.await.map_err(|e| problem(&e))?;
+    node.form(formation).await;
+    formed(node, began).await
+}
+
+pub(super) async fn join(node: &Node, request: JoinRequest) -> Result<Formed, Problem> {
+    let began = Instant::now();
+    let _only = begin(node).await?;
+    let token: Token = request.token.parse().map_err(|e: ClusterError| problem(&e))?;
+    let who = who(node, request.name, request.address, request.dqlite_address).await?;
+    let dir = identity_dir(node.config());
+    let joined = cluster::join(&dir, &token, &who, node.config().transport, JOIN_MAX).await.map_err(|e| problem(&e))?;
+    let config = node.config().clone();
+    let members = joined.members;
+    let introduction = blocking(move || Introduction::save(&config, members)).await.map_err(|e| problem(&e))?;
+    let formation = Formation { identity: joined.identity, founding: None, introduction: Some(introduction) };
+    node.form(formation).await;
+    formed(node, began).await
+}
+
+/// Refuses on a member, and while another `init` or `join` is at work.
+async fn begin(node: &Node) -> Result<tokio::sync::MutexGuard<'_, ()>, Problem> {
+    let only = node.begin_forming().await;
+    match node.units() {
+        None => Ok(only),
+        Some(units) => Err(problem(&ClusterError::AlreadyMember {
+            node: units.record.node,
+            cluster: units.record.cluster.to_string(),
+        })
+        .kind(api::control::ProblemKind::Conflict)),
+    }
+}
+
+/// Waits until the units are up and the node has its role.
+async fn formed(node: &Node, began: Instant) -> Result<Formed, Problem> {
+    let stopping = || problem(&StoreError::NotOpen { state: "closing" });
+    let mut phase = node.phase();
+    while matches!(phase, Phase::Unformed | Phase::Forming) {
+        phase = node.leaves(phase).await;
+    }
+    let units = node.units().filter(|_| phase == Phase::Ready).ok_or_else(stopping)?;
+    let members = units.members.wait().await.map_err(|_| stopping())?;
+    let mut placed = members.placed.clone();
+    placed.wait_for(Option::is_some).await.map_err(|_| stopping())?;
+    drop(placed);
+    let nodes = loop {
+        let nodes = membership::list(node).await?;
+        if nodes.iter().any(|n| n.id == units.record.node) {
+            break nodes;
+        }
+        // The row has been written; this node's copy of it is on its way.
+        let mut changes = node.store()?.sys().changes();
+        drop(rt::time::timeout(Duration::from_millis(50), changes.changed()).await);
+    };
+    let this = nodes.iter().find(|n| n.id == units.record.node).cloned().ok_or_else(stopping)?;
+    let lanes = units.lanes.now();
+    Ok(Formed {
+        node: this,
+        nodes,
+        units: lanes.iter().map(|unit| unit.name.to_owned()).collect(),
+        elapsed_ms: millis(began.elapsed()),
+    })
+}
+
+/// As what this machine becomes a member: what the operator said, and for the rest what the machine knows of itself.
+async fn who(
+    node: &Node,
+    name: Option<String>,
+    address: Option<String>,
+    dqlite_address: Option<String>,
+) -> Result<JoinAs, Problem> {
+    let name = match name {
+        Some(name) => name,
+        None => hostname().await?,
+    };
+    let (own, own_dqlite) = node.announced();
+    let address = match address {
+        Some(given) => completed(&given, port(own)),
+        None => own.to_owned(),
+    };
+    let dqlite_address = match dqlite_address {
+        Some(given) => completed(&given, port(own_dqlite)),
+        // Clients find the node where other nodes find it, unless its dqlite socket is on loopback only.
+        None if host(own_dqlite) == host(own) => completed(host(&address), port(own_dqlite)),
+        None => own_dqlite.to_owned(),
+    };
+    Ok(JoinAs {
+        name: NodeName::new(name).map_err(|e| problem(&e))?,
+        address,
+        dqlite_address,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    })
+}
+
+fn port(address: &str) -> u16 {
+    address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or_default()
+}
+
+/// The name of this machine.
+async fn hostname() -> Result<String, Problem> {
+    const FILE: &str = "/proc/sys/kernel/hostname";
+    let read = blocking(|| {
+        rt::fs::read(Path::new(FILE)).map_err(|source| NodeError::State { path: FILE.into(), source })
+    });
+    let name = read.await.map_err(|e| problem(&e))?;
+    let name = String::from_utf8_lossy(&name).trim().to_owned();
+    Ok(name.split('.').next().unwrap_or_default().to_owned())
+}

@@ -1,0 +1,354 @@
+//! A node as the control API sees it: where it is in its life, and the way to its units.
+
+use super::addresses::announced;
+use super::error::NodeError;
+use super::units::{Members, Network};
+use crate::config::NodeConfig;
+use base::NodeId;
+use cluster::{MemberAddress, NodeIdentity, NodeRecord};
+use lifecycle::{Lanes, Slot};
+use rt::net::Listener;
+use rt::time::Instant;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use store::Store;
+use tokio::sync::{Notify, mpsc, watch};
+
+/// Where a node is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// It belongs to no cluster.
+    Unformed,
+    /// Its units start.
+    Forming,
+    /// They are up.
+    Ready,
+    /// It stops.
+    Stopping,
+}
+
+impl Phase {
+    /// The only moves there are.
+    pub(super) const fn may_become(self, next: Self) -> bool {
+        matches!(
+            (self, next),
+            (Self::Unformed, Self::Forming)
+                | (Self::Forming, Self::Ready | Self::Unformed)
+                | (Self::Unformed | Self::Forming | Self::Ready, Self::Stopping)
+        )
+    }
+}
+
+/// Who the node is, and whether it still has to found its cluster.
+#[derive(Debug, Clone)]
+pub(super) struct Formation {
+    pub(super) identity: NodeIdentity,
+    /// The founder makes the first entries of `sys`; once they are there the mark is removed.
+    pub(super) founding: Option<PathBuf>,
+    /// What a node that has joined knows of the others until `sys` has come over.
+    pub(super) introduction: Option<Introduction>,
+}
+
+/// Where the members were when this node joined. On disk, because the daemon may be killed before `sys` has come over.
+#[derive(Debug, Clone)]
+pub(super) struct Introduction {
+    pub(super) members: Vec<MemberAddress>,
+    path: PathBuf,
+}
+
+impl Introduction {
+    fn path(config: &NodeConfig) -> PathBuf {
+        config.state_dir.join("introduction.json")
+    }
+
+    /// Blocks on file IO.
+    pub(super) fn save(config: &NodeConfig, members: Vec<MemberAddress>) -> Result<Self, NodeError> {
+        let path = Self::path(config);
+        let json = serde_json::to_vec_pretty(&members).map_err(std::io::Error::other);
+        json.and_then(|json| rt::fs::write_atomic(&path, &json))
+            .map_err(|source| NodeError::State { path: path.clone(), source })?;
+        Ok(Self { members, path })
+    }
+
+    fn load(path: PathBuf) -> Result<Option<Self>, NodeError> {
+        if !rt::fs::exists(&path) {
+            return Ok(None);
+        }
+        let json = rt::fs::read(&path);
+        let members = json.and_then(|json| serde_json::from_slice(&json).map_err(std::io::Error::other));
+        match members {
+            Ok(members) => Ok(Some(Self { members, path })),
+            Err(source) => Err(NodeError::State { path, source }),
+        }
+    }
+
+    /// `sys` knows better from now on.
+    pub(super) async fn forget(self) {
+        let removed = rt::blocking::run(move || rt::fs::remove_file(&self.path)).await;
+        tracing::debug!(?removed, "the introduction is not needed any more");
+    }
+}
+
+/// The sockets that were bound before anything started.
+pub(super) struct Sockets {
+    pub(super) rpc: Listener,
+    pub(super) rpc_address: String,
+    pub(super) dqlite: Listener,
+    pub(super) dqlite_address: String,
+}
+
+impl Sockets {
+    pub(super) async fn bind(config: &NodeConfig) -> Result<Self, NodeError> {
+        let listen = remembered(config, &config.listen, |record| &record.address).await;
+        let dqlite_listen = remembered(config, &config.dqlite_listen, |record| &record.dqlite_address).await;
+        let (rpc, rpc_address) = bind(&listen, "node-to-node calls").await?;
+        let (dqlite, dqlite_address) = bind(&dqlite_listen, "dqlite clients").await?;
+        Ok(Self { rpc, rpc_address, dqlite, dqlite_address })
+    }
+
+    /// What other nodes are told: the node-to-node address and the dqlite address.
+    fn announced(&self) -> (String, String) {
+        let address = |listener: &Listener, bound: &str| {
+            listener.local_addr().map_or_else(|| bound.to_owned(), |address| announced(address).to_string())
+        };
+        (address(&self.rpc, &self.rpc_address), address(&self.dqlite, &self.dqlite_address))
+    }
+}
+
+/// A port that was taken as a free one belongs to the node from then on: others know it.
+async fn remembered(config: &NodeConfig, listen: &str, of: impl Fn(&NodeRecord) -> &String) -> String {
+    let Some((host, "0")) = listen.rsplit_once(':') else { return listen.to_owned() };
+    match load_identity(config).await {
+        Ok(Some(formation)) => match of(&formation.identity.record).rsplit_once(':') {
+            Some((_, port)) => format!("{host}:{port}"),
+            None => listen.to_owned(),
+        },
+        _ => listen.to_owned(),
+    }
+}
+
+async fn bind(address: &str, what: &'static str) -> Result<(Listener, String), NodeError> {
+    let listener = Listener::bind(address)
+        .await
+        .map_err(|source| NodeError::Bind { what, address: address.to_owned(), source })?;
+    let bound = listener.local_addr().map_or_else(|| address.to_owned(), |a: SocketAddr| a.to_string());
+    Ok((listener, bound))
+}
+
+/// Makes the state directory and keeps other daemons off it while the returned file is open.
+pub(super) async fn take_directory(config: &NodeConfig) -> Result<rt::fs::File, NodeError> {
+    let dir = config.state_dir.clone();
+    blocking(move || {
+        let path = dir.join("lock");
+        let state = |path: &Path| {
+            let path = path.to_owned();
+            move |source| NodeError::State { path, source }
+        };
+        rt::fs::create_dir_all(&dir).map_err(state(&dir))?;
+        let file = rt::fs::File::create(&path).map_err(state(&path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Err(NodeError::InUse { dir }),
+            Err(source) => Err(NodeError::State { path, source }),
+        }
+    })
+    .await
+}
+
+/// The node's identity, if it has one.
+pub(super) async fn load_identity(config: &NodeConfig) -> Result<Option<Formation>, NodeError> {
+    let (dir, mark, introduction) = (identity_dir(config), founding_mark(config), Introduction::path(config));
+    let transport = config.transport;
+    blocking(move || {
+        let Some(identity) = NodeIdentity::load(&dir, transport)? else { return Ok(None) };
+        let founding = rt::fs::exists(&mark).then_some(mark);
+        Ok(Some(Formation { identity, founding, introduction: Introduction::load(introduction)? }))
+    })
+    .await
+}
+
+pub(super) fn identity_dir(config: &NodeConfig) -> PathBuf {
+    config.state_dir.join("identity")
+}
+
+/// There while the node has founded a cluster but not yet written its first entries.
+pub(super) fn founding_mark(config: &NodeConfig) -> PathBuf {
+    config.state_dir.join("founding")
+}
+
+/// Runs file work off the async threads.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, NodeError> + Send + 'static,
+) -> Result<T, NodeError> {
+    rt::blocking::run(work).await.unwrap_or_else(|end| Err(NodeError::Unit { unit: "files", why: end.to_string() }))
+}
+
+/// The way to the units of a node that runs.
+pub(super) struct Running {
+    pub(super) lanes: Lanes,
+    pub(super) record: NodeRecord,
+    pub(super) network: Slot<Network>,
+    pub(super) store: Slot<Store>,
+    pub(super) members: Slot<Members>,
+}
+
+impl Running {
+    /// The connections to the other nodes, while the network is up.
+    pub(super) fn mesh(&self) -> Option<Arc<rpc::Mesh>> {
+        self.network.get().map(|network| network.mesh.clone())
+    }
+}
+
+/// A node. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub(super) struct Node(Arc<Shared>);
+
+struct Shared {
+    config: NodeConfig,
+    started: Instant,
+    phase: watch::Sender<Phase>,
+    sockets: Mutex<Option<Sockets>>,
+    announced: (String, String),
+    running: Mutex<Option<Arc<Running>>>,
+    formed: mpsc::Sender<Formation>,
+    /// Held while `init` or `join` is at work.
+    forming: tokio::sync::Mutex<()>,
+    stop_asked: Notify,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Node {
+    /// A node without units, and the end on which its formation arrives.
+    pub(super) fn new(config: NodeConfig, sockets: Sockets) -> (Self, mpsc::Receiver<Formation>) {
+        let (formed, formations) = mpsc::channel(1);
+        let node = Self(Arc::new(Shared {
+            config,
+            started: Instant::now(),
+            phase: watch::Sender::new(Phase::Unformed),
+            announced: sockets.announced(),
+            sockets: Mutex::new(Some(sockets)),
+            running: Mutex::new(None),
+            formed,
+            forming: tokio::sync::Mutex::new(()),
+            stop_asked: Notify::new(),
+        }));
+        (node, formations)
+    }
+
+    pub(super) fn config(&self) -> &NodeConfig {
+        &self.0.config
+    }
+
+    /// What other nodes are told unless the operator says otherwise: node-to-node address, dqlite address.
+    pub(super) fn announced(&self) -> (&str, &str) {
+        (&self.0.announced.0, &self.0.announced.1)
+    }
+
+    pub(super) fn uptime(&self) -> std::time::Duration {
+        self.0.started.elapsed()
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        *self.0.phase.borrow()
+    }
+
+    fn enter(&self, next: Phase) {
+        self.0.phase.send_if_modified(|phase| {
+            let allowed = phase.may_become(next);
+            if allowed {
+                *phase = next;
+            }
+            allowed
+        });
+    }
+
+    /// The units are being started.
+    pub(super) fn running(&self, running: Running) {
+        self.enter(Phase::Forming);
+        *lock(&self.0.running) = Some(Arc::new(running));
+    }
+
+    /// All units were up.
+    pub(super) fn is_ready(&self) {
+        self.enter(Phase::Ready);
+    }
+
+    /// The node stops.
+    pub(super) fn stopping(&self) {
+        self.enter(Phase::Stopping);
+    }
+
+    /// Asks for an ordinary stop.
+    pub(super) fn ask_to_stop(&self) {
+        self.0.stop_asked.notify_one();
+    }
+
+    /// Waits until a stop was asked for over the API. Cancel-safe.
+    pub(super) async fn stop_asked(&self) {
+        self.0.stop_asked.notified().await;
+    }
+
+    /// The units, if the node has been formed.
+    pub(super) fn units(&self) -> Option<Arc<Running>> {
+        lock(&self.0.running).clone()
+    }
+
+    pub(super) fn take_sockets(&self) -> Result<Sockets, NodeError> {
+        lock(&self.0.sockets)
+            .take()
+            .ok_or_else(|| NodeError::Unit { unit: "network", why: "its sockets are taken already".to_owned() })
+    }
+
+    /// Only one `init` or `join` at a time.
+    pub(super) async fn begin_forming(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0.forming.lock().await
+    }
+
+    /// Starts the units of a node that has just got its identity.
+    pub(super) async fn form(&self, formation: Formation) {
+        // The only receiver is the node's own life, which has ended if it does not listen any more.
+        if self.0.formed.send(formation).await.is_err() {
+            tracing::debug!("the node stops before it was formed");
+        }
+    }
+
+    /// Waits until the node leaves `from`, and tells where it went. Cancel-safe.
+    pub(super) async fn leaves(&self, from: Phase) -> Phase {
+        let mut phase = self.0.phase.subscribe();
+        match phase.wait_for(|phase| *phase != from).await {
+            Ok(phase) => *phase,
+            Err(_gone) => Phase::Stopping,
+        }
+    }
+}
+
+/// The names of the members by id.
+pub(super) type Names = BTreeMap<NodeId, String>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_phases_of_a_node() {
+        let all = [Phase::Unformed, Phase::Forming, Phase::Ready, Phase::Stopping];
+        let table: Vec<String> = all
+            .iter()
+            .map(|from| {
+                let to: Vec<_> = all.iter().filter(|to| from.may_become(**to)).map(|to| format!("{to:?}")).collect();
+                format!("{from:?} -> {}", to.join(" | "))
+            })
+            .collect();
+        insta::assert_snapshot!(table.join("\n"), @r"
+        Unformed -> Forming | Stopping
+        Forming -> Unformed | Ready | Stopping
+        Ready -> Stopping
+        Stopping -> 
+        ");
+    }
+}

@@ -1,0 +1,73 @@
+//! The dqlite door: clients of the databases, over TCP and over the local Unix socket.
+
+mod membership;
+mod tls;
+
+use super::Members;
+use crate::daemon::error::NodeError;
+use crate::daemon::node::Formation;
+use ::store::Store;
+use api::dqlite::{Door, DoorOptions, StoreBackend, Trust};
+use cluster::Transport;
+use lifecycle::{Context, Deadline, Ready, Scope, Unit, UnitError};
+use membership::Directory;
+use rt::net::Listener;
+use std::path::PathBuf;
+
+/// Serves dqlite's protocol. The last to start and the first to stop.
+pub(crate) struct DqliteUnit {
+    socket: PathBuf,
+    address: String,
+    /// Bound before the unit first started, so that its port could be announced.
+    listener: Option<Listener>,
+    formation: Formation,
+    doors: Option<Scope>,
+}
+
+impl DqliteUnit {
+    /// `address` is bound again when the unit is restarted.
+    pub(crate) fn new(socket: PathBuf, address: String, listener: Listener, formation: Formation) -> Self {
+        Self { socket, address, listener: Some(listener), formation, doors: None }
+    }
+}
+
+impl Unit for DqliteUnit {
+    type Needs = (Ready<Store>, Ready<Members>);
+    type Provides = ();
+
+    async fn start(&mut self, (store, members): Self::Needs, context: &Context) -> Result<(), UnitError> {
+        let tcp = match self.listener.take() {
+            Some(listener) => listener,
+            None => Listener::bind(&self.address)
+                .await
+                .map_err(|source| NodeError::Bind { what: "dqlite clients", address: self.address.clone(), source })?,
+        };
+        let unix = Listener::bind_unix(&self.socket).map_err(|source| NodeError::Bind {
+            what: "local dqlite clients",
+            address: self.socket.display().to_string(),
+            source,
+        })?;
+        let identity = &self.formation.identity;
+        let trust = match identity.record.transport {
+            Transport::Tls => Trust::Tls(tls::door(identity)?),
+            Transport::Plain => Trust::Everybody,
+        };
+        let directory = Directory::open((*store).clone(), members.cluster.clone()).await;
+        context.scope.spawn_droppable("members", directory.clone().follow());
+        let backend = Ready::announce("dqlite backend", StoreBackend::new((*store).clone(), directory));
+        let doors = context.scope.child("doors");
+        Door::new(tcp, trust, DoorOptions::default(), backend.clone()).open(&doors);
+        Door::new(unix, Trust::Local, DoorOptions::default(), backend).open(&doors);
+        self.doors = Some(doors);
+        Ok(())
+    }
+
+    async fn drain(&mut self, deadline: &Deadline) {
+        if let Some(doors) = self.doors.take() {
+            let report = doors.stop(deadline.remaining()).await;
+            if !report.is_clean() {
+                tracing::info!(?report, "some clients were cut off in a transaction");
+            }
+        }
+    }
+}

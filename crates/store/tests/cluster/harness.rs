@@ -1,0 +1,135 @@
+//! Nodes with a network, a log and a store, and nothing above that.
+
+use base::{DbName, NodeId};
+use lifecycle::Scope;
+use raft::{HostConfig, RaftHost};
+use rpc::{Handlers, Identity, Mesh, Service};
+use rt::net::Listener;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use store::{Session, SessionOptions, Statement, Store, StoreConfig, StoreError};
+
+/// A node that runs.
+pub struct Node {
+    pub id: NodeId,
+    pub address: String,
+    pub store: Store,
+    pub host: RaftHost,
+    pub mesh: Arc<Mesh>,
+    pub scope: Scope,
+}
+
+impl Node {
+    pub async fn start(id: u64, dir: &Path, address: &str) -> Self {
+        let id = NodeId(id);
+        let scope = Scope::new(&format!("node{id}"));
+        let mesh = Mesh::new(Identity::Plain { node: id }, &scope).unwrap();
+        let listener = Listener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let host = RaftHost::open(HostConfig::new(id, dir.join("log")), Arc::clone(&mesh), &scope).await.unwrap();
+        let config = StoreConfig { node: id, dir: dir.join("databases"), pages: sqlite::PageStoreOptions::default() };
+        let store = Store::open(config, host.clone(), Arc::clone(&mesh), scope.clone()).await.unwrap();
+        let handlers =
+            Handlers::new().with(Service::Raft, host.handler()).with(Service::Store, store.handler());
+        mesh.serve(listener, handlers);
+        Self { id, address, store, host, mesh, scope }
+    }
+
+    /// Stops in order.
+    pub async fn stop(self) {
+        self.store.hand_over(Duration::from_secs(2)).await;
+        self.store.close().await;
+        self.host.stop(Duration::from_secs(2)).await;
+        self.mesh.stop(Duration::from_secs(2)).await;
+        self.scope.stop(Duration::from_secs(2)).await;
+    }
+
+    /// Ends at once, as a power cut would: nothing is closed in order.
+    pub async fn cut(self) {
+        self.scope.stop(Duration::ZERO).await;
+    }
+
+    pub fn session(&self, name: &str) -> Result<Session, StoreError> {
+        let (name, options) = SessionOptions::default().parse(name).unwrap();
+        self.store.session(&name, options)
+    }
+}
+
+/// Three voters, the first of which founded the cluster.
+pub struct Cluster {
+    pub nodes: Vec<Node>,
+    pub dir: tempfile::TempDir,
+}
+
+impl Cluster {
+    pub async fn form(size: u64) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut nodes = Vec::new();
+        for id in 1..=size {
+            nodes.push(Node::start(id, &dir.path().join(id.to_string()), "127.0.0.1:0").await);
+        }
+        for node in &nodes {
+            for peer in &nodes {
+                node.mesh.set_address(peer.id, &peer.address);
+            }
+        }
+        nodes[0].store.bootstrap(&nodes[0].address).await.unwrap();
+        let sys = nodes[0].store.sys().group().clone();
+        for node in &nodes[1..] {
+            sys.add_learner(node.id, node.address.clone()).await.unwrap();
+        }
+        sys.change_voters(nodes.iter().map(|n| n.id).collect()).await.unwrap();
+        Self { nodes, dir }
+    }
+
+    pub async fn with_database(size: u64, name: &str) -> Self {
+        let cluster = Self::form(size).await;
+        cluster.nodes[0].store.create(&DbName::new(name).unwrap()).await.unwrap();
+        cluster
+    }
+
+    /// The node that leads a database.
+    pub async fn leader(&self, name: &str) -> &Node {
+        let name = DbName::new(name).unwrap();
+        eventually("a leader", || {
+            self.nodes.iter().find(|n| {
+                n.store.database(&name).is_some_and(|d| d.leadership().borrow().leading.is_some())
+            })
+        })
+        .await
+    }
+
+    /// A node that does not.
+    pub async fn follower(&self, name: &str) -> &Node {
+        let leader = self.leader(name).await.id;
+        self.nodes.iter().find(|n| n.id != leader).unwrap()
+    }
+}
+
+/// Waits until `look` finds something; fails after 20 seconds.
+pub async fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = rt::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(rt::time::Instant::now() < deadline, "waited too long for {what}");
+        rt::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Runs statements for their effect.
+pub async fn run(session: &mut Session, sql: &str) -> Result<store::Outcome, StoreError> {
+    session.execute(Statement::Sql(sql), &[]).await
+}
+
+/// The first value of the first row as text.
+pub async fn one(session: &mut Session, sql: &str) -> Result<String, StoreError> {
+    let rows = session.rows(sql, &[]).await?;
+    Ok(match rows.rows.first().and_then(|row| row.first()) {
+        Some(store::Value::Integer(i)) => i.to_string(),
+        Some(store::Value::Text(t)) => t.clone(),
+        other => format!("{other:?}"),
+    })
+}

@@ -1,0 +1,5 @@
+//! Three stores in one process, with real sockets and files: what clients see of the databases.
+
+mod harness;
+mod reads;
+mod writes;
