@@ -10,6 +10,7 @@ use crate::rows::{Command, Rows};
 use crate::session::{Session, SessionOptions};
 use crate::{ReadLevel, StoreError};
 use base::{DbName, NodeId};
+use futures::future::BoxFuture;
 use lifecycle::Scope;
 use raft::RaftHost;
 use rpc::{Handler, Mesh};
@@ -210,10 +211,12 @@ impl Store {
         let deadline = Instant::now() + FORWARD_MAX;
         loop {
             let leader = leadership.borrow_and_update().leader;
-            let done = match leader {
-                Some(leader) if leader != self.node() => call(&self.0, leader, &request).await,
-                _ => serve(&self.0, &request).await,
+            // Boxed: what serves a request is deep, and it stands in every future above it.
+            let done: BoxFuture<'_, _> = match leader {
+                Some(leader) if leader != self.node() => Box::pin(call(&self.0, leader, &request)),
+                _ => Box::pin(serve(&self.0, &request)),
             };
+            let done = done.await;
             match done {
                 Err(error) if error.is_not_leader() && Instant::now() < deadline => {
                     rt::sometimes!("a request was sent again after its leader had changed");
