@@ -4,6 +4,7 @@ use crate::answers::{Answer, Known, WriteId};
 use crate::core::Core;
 use crate::{ReadLevel, StoreError};
 use base::{DbName, GroupId, NodeId, Term, Version};
+use futures::future::BoxFuture;
 use raft::Group;
 use rt::time::Instant;
 use sqlite::{Connection, ConnectionOptions, PageStore};
@@ -175,7 +176,12 @@ impl Database {
     }
 
     /// Asks the leader for its commit index and waits until that is applied here.
-    async fn confirm(&self, wait_max: Duration) -> Result<(), StoreError> {
+    fn confirm(&self, wait_max: Duration) -> BoxFuture<'_, Result<(), StoreError>> {
+        // Boxed: it is rarely taken, deep, and would stand in the future of every statement.
+        Box::pin(self.confirm_with_leader(wait_max))
+    }
+
+    async fn confirm_with_leader(&self, wait_max: Duration) -> Result<(), StoreError> {
         let asked = Instant::now();
         let deadline = asked + wait_max;
         let index = self.group.read_index(deadline).await.map_err(|e| read_error(&e, wait_max))?;
