@@ -1,5 +1,6 @@
 //! What a node is told when it starts: where its state is and where it listens.
 
+use cluster::Transport;
 use std::path::{Path, PathBuf};
 
 /// The port of node-to-node RPC.
@@ -18,6 +19,8 @@ pub struct NodeConfig {
     pub listen: String,
     /// Where the dqlite protocol listens, `ip:port`; port 0 takes a free one.
     pub dqlite_listen: String,
+    /// How nodes prove who they are to each other: by certificates, except in the simulator.
+    pub transport: Transport,
     /// Whether the node notifies a service manager (`sd_notify`) and answers its watchdog.
     pub notify: bool,
 }

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    bowline::cli::main(|_, _| Box::pin(async { Ok(()) }))
+    bowline::cli::main(|config, requests| Box::pin(bowline::daemon::run(config, requests)))
 }

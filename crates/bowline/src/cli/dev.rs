@@ -41,6 +41,7 @@ pub(super) async fn run(context: &Context, args: &DevArgs) -> Result<(), Failure
                 state_dir,
                 listen: "127.0.0.1:0".to_owned(),
                 dqlite_listen: "127.0.0.1:0".to_owned(),
+                transport: cluster::Transport::Tls,
                 notify: false,
             };
             let node = (context.run_node)(config, requests.clone());

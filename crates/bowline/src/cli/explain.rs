@@ -11,7 +11,18 @@ use serde::Serialize;
 
 /// The pages of every crate of the product, by code.
 pub fn all_pages() -> Vec<ErrorPage> {
-    let mut pages: Vec<ErrorPage> = [failure::PAGES, super::sql::trouble::PAGES, api::control::PAGES].concat();
+    let mut pages: Vec<ErrorPage> = [
+        failure::PAGES,
+        super::sql::trouble::PAGES,
+        api::control::PAGES,
+        crate::daemon::PAGES,
+        cluster::PAGES,
+        store::PAGES,
+        raft::PAGES,
+        rpc::PAGES,
+        sqlite::PAGES,
+    ]
+    .concat();
     pages.sort_by_key(|page| page.code);
     pages
 }

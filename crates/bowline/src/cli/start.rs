@@ -25,6 +25,7 @@ pub(super) async fn run(context: &Context, args: StartArgs) -> Result<(), Failur
         socket: context.socket.clone(),
         listen: args.listen.listen,
         dqlite_listen: args.listen.dqlite_listen,
+        transport: cluster::Transport::Tls,
         notify: true,
     };
     let (handle, requests) = stop::channel();
