@@ -153,7 +153,7 @@ impl Cluster {
             let mut group = self.0.sys_group.watch();
             tokio::select! {
                 biased;
-                _ = group.wait_for(|status| status.leader.is_some_and(|leader| leader != record.node)) => {
+                _known = async { group.wait_for(|status| status.leader.is_some_and(|l| l != record.node)).await.is_ok() } => {
                     rt::time::sleep(LEADER_PAUSE).await;
                 }
                 () = rt::time::sleep(LEADER_PAUSE) => {}

@@ -109,7 +109,7 @@ async fn piece(view: Arc<View>, first: u32) -> Option<(Arc<View>, Result<Bytes, 
             reader.read(PageNo(number), &mut page)?;
             bytes.extend_from_slice(&page);
         }
-        Ok(bytes.freeze())
+        Ok::<_, sqlite::ReadError>(bytes.freeze())
     });
     let piece = match read.await {
         Ok(Ok(bytes)) => Ok(bytes),
