@@ -14,15 +14,16 @@ use sqlite::{
 use std::path::Path;
 
 const ROWS: i64 = 100_000;
+const STRETCH: u32 = 512;
 const TABLE: &str = "(id INTEGER PRIMARY KEY, v TEXT)";
 
-/// Prints nanoseconds per round, the best of five.
+/// Prints nanoseconds per round: the best of many short stretches, so that a busy machine disturbs little.
 fn measure(what: &str, rounds: u32, mut round: impl FnMut(i64)) -> f64 {
     let mut best = f64::MAX;
-    for _ in 0..5 {
+    for stretch in 0..rounds / STRETCH {
         let begin = Instant::now();
-        (0..rounds).for_each(|n| round(i64::from(n)));
-        best = best.min(begin.elapsed().as_secs_f64() * 1e9 / f64::from(rounds));
+        (0..STRETCH).for_each(|n| round(i64::from(stretch * STRETCH + n)));
+        best = best.min(begin.elapsed().as_secs_f64() * 1e9 / f64::from(STRETCH));
     }
     println!("{what:<58} {best:>9.0} ns");
     best

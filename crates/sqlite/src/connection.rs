@@ -155,6 +155,9 @@ impl Connection {
         let new_run = !std::mem::replace(&mut entry.running, true);
         self.running += usize::from(new_run);
         let stop = if new_run { !self.limits.begin() } else { self.limits.advance(0) };
+        if new_run {
+            self.forget_faults();
+        }
         let outcome = match self.attachment.check() {
             Err(error) => Err(error),
             Ok(()) if stop => Err(self.limits.error()),
@@ -167,7 +170,6 @@ impl Connection {
     }
 
     fn step_now(&mut self, id: StatementId) -> Result<Step, SqlError> {
-        self.forget_faults();
         match self.statements.get_mut(id)?.statement.step() {
             sys::SQLITE_ROW => Ok(Step::Row),
             sys::SQLITE_DONE => Ok(Step::Done),

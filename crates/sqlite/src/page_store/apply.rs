@@ -9,15 +9,22 @@ use bytes::Bytes;
 impl PageStore {
     /// Takes a record into the committed version, or skips it as void. Memory only. Old versions that nobody needs go.
     pub fn apply(&self, record: &Record, entry_term: Term) -> Applied {
-        self.shared.write_versions().apply(record, entry_term)
+        let mut versions = self.shared.write_versions();
+        let applied = versions.apply(record, entry_term);
+        self.shared.publish_committed(&versions);
+        applied
     }
 
     /// Decodes and applies; on the leader that made the record its pages are not decoded, as they are in memory already. The
     /// second value is the record's `extra`, a slice of `bytes`.
     pub fn apply_encoded(&self, bytes: &Bytes, entry_term: Term) -> Result<(Applied, Bytes), RecordError> {
         let (head, _, _) = Record::decode_head(bytes)?;
-        if head.term == entry_term && self.shared.write_versions().apply_own(head.term, head.base, head.version) {
-            return Ok((Applied::Done(head.version), head.extra));
+        if head.term == entry_term {
+            let mut versions = self.shared.write_versions();
+            if versions.apply_own(head.term, head.base, head.version) {
+                self.shared.publish_committed(&versions);
+                return Ok((Applied::Done(head.version), head.extra));
+            }
         }
         if head.term != entry_term || head.base != self.committed() {
             return Ok((Applied::Void, head.extra));

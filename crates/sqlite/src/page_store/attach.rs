@@ -115,6 +115,16 @@ impl Shared {
         Ok(View::of(Arc::clone(self), pin))
     }
 
+    /// Begins a transaction of a connection that may not write on the view of its last one, if that is still the newest.
+    pub(crate) fn begin_again(&self, attachment: &Attachment, idle: View) -> Option<View> {
+        let committed = Version(self.committed.load(Ordering::Acquire));
+        let fits = attachment.check().is_ok() && !attachment.granted.load(Ordering::Acquire) && idle.resume(committed);
+        if fits {
+            attachment.see(committed);
+        }
+        fits.then_some(idle)
+    }
+
     /// Takes SQLite's RESERVED lock.
     pub(crate) fn reserve(&self, attachment: &Attachment, view: &View) -> Result<(), SqlError> {
         let mut versions = self.write_versions();

@@ -120,6 +120,7 @@ impl Shared {
             }),
             overwrites: AtomicU64::new(0),
             checkpointed: AtomicU64::new(version.0),
+            committed: AtomicU64::new(version.0),
             corrupt: AtomicU64::new(0),
         };
         Ok((shared, meta))

@@ -24,6 +24,8 @@ pub(crate) struct Shared {
     /// Grows each time pages of the file are about to be overwritten.
     pub(super) overwrites: AtomicU64,
     pub(super) checkpointed: AtomicU64,
+    /// The committed version, to be looked at without the lock: it may be newer by the time the lock is had.
+    pub(super) committed: AtomicU64,
     pub(super) corrupt: AtomicU64,
 }
 
@@ -101,6 +103,11 @@ impl Shared {
         })
     }
 
+    /// Tells those who look without the lock.
+    pub(super) fn publish_committed(&self, versions: &Versions) {
+        self.committed.store(versions.committed().0, Ordering::Release);
+    }
+
     /// The hashes of the pages in the file.
     pub(crate) fn file_sums(&self) -> Vec<PageHash> {
         self.read_versions().sums.clone()
@@ -119,6 +126,7 @@ impl Shared {
         let mut versions = self.write_versions();
         versions.jump((meta.version, meta.pages), sums);
         versions.set_unsettled(None);
+        self.publish_committed(&versions);
         self.overwrites.fetch_add(1, Ordering::AcqRel);
         self.checkpointed.store(meta.version.0, Ordering::Release);
     }

@@ -42,26 +42,50 @@ pub(crate) enum PinEnd {
 }
 
 /// A version that somebody reads.
+///
+/// A connection keeps its pin from one transaction to the next, *idle*: if nothing was committed in between, it takes it up
+/// again without a lock. A commit removes the idle pins of older versions.
 #[derive(Debug)]
 pub(crate) struct Pin {
     pub(crate) version: Version,
     pub(crate) pages: u32,
     id: u64,
-    ended: AtomicU8,
+    state: AtomicU8,
 }
+
+const IN_USE: u8 = 0;
+const TOO_OLD: u8 = 1;
+const LEADERSHIP_LOST: u8 = 2;
+const IDLE: u8 = 3;
 
 impl Pin {
     /// Whether and why the version is no longer kept. To be asked under the lock of the versions.
     pub(crate) fn ended(&self) -> Option<PinEnd> {
-        match self.ended.load(Ordering::Relaxed) {
-            0 => None,
-            1 => Some(PinEnd::TooOld),
-            _ => Some(PinEnd::LeadershipLost),
+        match self.state.load(Ordering::Acquire) {
+            TOO_OLD => Some(PinEnd::TooOld),
+            LEADERSHIP_LOST => Some(PinEnd::LeadershipLost),
+            _ => None,
         }
     }
 
+    /// Keeps the pin, but lets the next commit remove it.
+    pub(super) fn rest(&self) -> bool {
+        self.state.compare_exchange(IN_USE, IDLE, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Uses an idle pin again; false if it was removed.
+    pub(super) fn resume(&self) -> bool {
+        self.state.compare_exchange(IDLE, IN_USE, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Ends the pin if it is idle.
+    fn end_if_idle(&self) -> bool {
+        self.state.compare_exchange(IDLE, TOO_OLD, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
     fn end(&self, why: PinEnd) {
-        self.ended.store(if why == PinEnd::TooOld { 1 } else { 2 }, Ordering::Relaxed);
+        let state = if why == PinEnd::TooOld { TOO_OLD } else { LEADERSHIP_LOST };
+        self.state.store(state, Ordering::Release);
     }
 }
 
@@ -227,7 +251,7 @@ impl Versions {
 
     pub(super) fn pin(&mut self, (version, pages): (Version, u32)) -> Arc<Pin> {
         let id = self.new_id();
-        let pin = Arc::new(Pin { version, pages, id, ended: AtomicU8::new(0) });
+        let pin = Arc::new(Pin { version, pages, id, state: AtomicU8::new(IN_USE) });
         self.pins.insert((version, id), Arc::clone(&pin));
         pin
     }
@@ -320,6 +344,14 @@ impl Versions {
 
     fn commit(&mut self, to: (Version, u32)) {
         let before = std::mem::replace(&mut self.committed, to).0;
+        let idle: SmallVec<[(Version, u64); 16]> =
+            self.pins.range(..(to.0, 0)).filter_map(|(key, pin)| pin.end_if_idle().then_some(*key)).collect();
+        for key in idle {
+            self.pins.remove(&key);
+            if key.0 != before {
+                self.boundary_ended(key.0);
+            }
+        }
         self.boundary_ended(before);
         self.end_old_readers();
     }

@@ -45,6 +45,16 @@ impl View {
         self.pin.pages
     }
 
+    /// Makes the view idle: it may be used again after [`resume`](Self::resume), and no longer once something was committed.
+    pub(crate) fn rest(&self) -> bool {
+        self.pin.rest()
+    }
+
+    /// Uses an idle view again. False: it has ended, or is not of that version.
+    pub(crate) fn resume(&self, version: Version) -> bool {
+        self.pin.version == version && self.pin.resume()
+    }
+
     /// A page as it is stored: the version's fields of page 1 are not filled in.
     pub(crate) fn stored(&self, page: PageNo) -> Result<PageRef, ReadError> {
         if page.0 == 0 || page.0 > self.pin.pages {

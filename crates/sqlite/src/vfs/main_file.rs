@@ -45,12 +45,14 @@ pub(super) struct MainFile {
     attachment: Arc<Attachment>,
     lock: Lock,
     view: Option<View>,
+    /// The view of the last transaction.
+    idle: Option<View>,
     writes: Option<Writes>,
 }
 
 impl MainFile {
     pub(super) fn new(shared: Arc<Shared>, attachment: Arc<Attachment>) -> Self {
-        Self { shared, attachment, lock: Lock::None, view: None, writes: None }
+        Self { shared, attachment, lock: Lock::None, view: None, idle: None, writes: None }
     }
 
     /// Keeps the reason of a failure for the connection, and gives the code that SQLite gets.
@@ -166,7 +168,11 @@ impl MainFile {
             _ => Lock::Exclusive,
         };
         if self.lock < Lock::Shared && wanted >= Lock::Shared {
-            self.view = Some(self.shared.begin(&self.attachment)?);
+            let again = self.idle.take().and_then(|idle| self.shared.begin_again(&self.attachment, idle));
+            self.view = Some(match again {
+                Some(view) => view,
+                None => self.shared.begin(&self.attachment)?,
+            });
             self.lock = Lock::Shared;
         }
         if self.lock < Lock::Reserved && wanted >= Lock::Reserved {
@@ -187,7 +193,7 @@ impl MainFile {
             self.lock = Lock::Shared;
         }
         if level == sys::SQLITE_LOCK_NONE {
-            self.view = None;
+            self.idle = self.view.take().filter(View::rest);
             self.lock = Lock::None;
         }
     }

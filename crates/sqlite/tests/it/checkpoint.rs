@@ -200,9 +200,9 @@ fn a_large_database_opens_without_reading_its_pages() {
         file.set_len(u64::from(pages) * 4096).unwrap();
         checkpoint(&store);
     }
-    let begin = rt::time::Instant::now();
     let store = open(dir.path());
-    let took = begin.elapsed();
     assert_eq!(store.pages(), pages);
-    assert!(took.as_millis() < 1_000, "{took:?}");
+    // No page of the file has the hash that is noted for it: had one been looked at, the store would not have opened.
+    let read = store.pin_committed().read(PageNo(200_000), &mut [0; PAGE_SIZE]);
+    assert_eq!(read, Err(ReadError::Corrupt { page: PageNo(200_000) }));
 }
