@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 /// The replicated thing. One task of the group calls it, never two at once; what it shares with readers is its own affair.
 ///
-/// Any error stops the group on this node ([`crate::GroupState::Failed`]): the other members go on.
+/// An error stops the group on this node for good ([`crate::GroupState::Failed`]); the other members go on. But one whose
+/// disposition is [`Retry`](base::Disposition::Retry) promises that the machine is as it was before the call: the group is
+/// suspended and tried again. A panic is an error for good.
 pub trait StateMachine: Send + 'static {
     /// What is applied. Asked once when the group opens, where it has to be what survived on disk (the last checkpoint), and
     /// after installs. The log above it is applied again.

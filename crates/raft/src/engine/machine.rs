@@ -69,9 +69,13 @@ impl Machine {
         }
     }
 
-    /// Why the state machine failed, if it did: the group stays down then.
-    pub(crate) fn failure(&self) -> Option<MachineError> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Why the state machine failed since this was last asked, if it did.
+    pub(crate) fn take_failure(&self) -> Option<MachineError> {
+        if self.inner.is_poisoned() {
+            // Half-way through something: nothing it holds can be trusted.
+            return Some(MachineError::new(Disposition::Bug, "the state machine panicked"));
+        }
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn fail(&self, error: MachineError) -> io::Error {

@@ -7,7 +7,7 @@
 //!   start -> Running --the engine failed--> why? -+- the log cannot be written: Suspended
 //!              |                              |
 //!              |                              +- the state machine failed: Failed (for good)
-//!              |                              +- anything else: start again after a while
+//!              |                              +- anything else, and a machine that asks for it: start again after a while
 //!              +--told to stop--> Stopped
 //! ```
 
@@ -18,7 +18,7 @@ use crate::engine::store::LogStore;
 use crate::engine::wire::{self, method};
 use crate::engine::{RaftHandle, ServerMetricsReceiver, config};
 use crate::{GroupState, GroupStatus, OpenError};
-use base::NodeId;
+use base::{Disposition, NodeId};
 use openraft::async_runtime::WatchReceiver;
 use openraft::{ChangeMembers, ServerState};
 use rpc::{Class, PeerView, Service};
@@ -89,13 +89,19 @@ pub(crate) async fn run(
                 return;
             }
             End::Failed(why) => {
-                if let Some(error) = core.machine.failure() {
+                let machine = core.machine.take_failure();
+                if let Some(error) = &machine
+                    && !matches!(error.disposition, Disposition::Retry { .. })
+                {
                     tracing::error!(group = %core.id, %error, "a state machine failed; the group stays down on this node");
                     core.publish(Some(GroupState::Failed(error.to_string().into())));
                     return;
                 }
-                restarts = if up_since.elapsed() > Duration::from_secs(60) { 0 } else { restarts + 1 };
-                if !recover(&core, &why, restarts).await {
+                let is_retry = machine.is_some();
+                let why = machine.map_or(why, |error| error.to_string());
+                let is_due = up_since.elapsed() > Duration::from_secs(60) || core.log.failure().borrow().is_some();
+                restarts = if is_due { 0 } else { restarts + 1 };
+                if !recover(&core, &why, is_retry, restarts).await {
                     return;
                 }
             }
@@ -106,7 +112,7 @@ pub(crate) async fn run(
 }
 
 /// Waits until it makes sense to start again. False if it never does.
-async fn recover(core: &Core, why: &str, restarts: u32) -> bool {
+async fn recover(core: &Core, why: &str, is_retry: bool, restarts: u32) -> bool {
     let cancelled = core.scope.cancelled();
     let mut failure = core.log.failure();
     let reason = failure.borrow_and_update().clone();
@@ -114,7 +120,7 @@ async fn recover(core: &Core, why: &str, restarts: u32) -> bool {
         rt::sometimes!("raft: group suspended by its disk");
         tracing::warn!(group = %core.id, %reason, "a group is suspended: its log cannot be written");
         core.publish(Some(GroupState::Suspended(reason)));
-    } else if restarts > RESTARTS_MAX {
+    } else if restarts > RESTARTS_MAX && !is_retry {
         tracing::error!(group = %core.id, why, "the engine of a group fails again and again");
         core.publish(Some(GroupState::Failed(why.into())));
         return false;

@@ -2,5 +2,6 @@
 
 mod groups;
 mod latency;
+mod simulated;
 mod toy;
 mod world;

@@ -1,5 +1,6 @@
 //! A state machine small enough to be obviously right: the list of what was proposed.
 
+use base::Disposition;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use raft::{
@@ -11,6 +12,7 @@ use std::any::Any;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 #[derive(Clone, Default, Serialize, Deserialize)]
 struct Saved {
@@ -86,12 +88,17 @@ impl StateMachine for Toy {
     }
 
     fn install(&mut self, state: AppliedState, received: Box<dyn Any + Send>) -> Result<(), MachineError> {
-        self.state = state;
-        *self.peek.items.lock().unwrap() = *received.downcast::<Vec<Bytes>>().unwrap();
+        let saved = Saved { state, items: *received.downcast::<Vec<Bytes>>().unwrap() };
+        rt::fs::write_atomic(&self.path, &postcard::to_stdvec(&saved).unwrap()).map_err(again)?;
+        self.state = saved.state;
+        *self.peek.items.lock().unwrap() = saved.items;
         self.peek.installs.fetch_add(1, Ordering::SeqCst);
-        rt::fs::write_atomic(&self.path, &postcard::to_stdvec(&self.saved()).unwrap()).unwrap();
         Ok(())
     }
+}
+
+fn again(error: std::io::Error) -> MachineError {
+    MachineError::new(Disposition::Retry { after: Duration::from_millis(200) }, error.to_string())
 }
 
 struct Save {
@@ -104,7 +111,7 @@ impl Checkpointer for Save {
         Box::pin(async move {
             let Self { path, saved } = *self;
             let bytes = postcard::to_stdvec(&saved).unwrap();
-            rt::blocking::run(move || rt::fs::write_atomic(&path, &bytes)).await.unwrap().unwrap();
+            rt::blocking::run(move || rt::fs::write_atomic(&path, &bytes)).await.unwrap().map_err(again)?;
             Ok(saved.state)
         })
     }
