@@ -204,6 +204,13 @@ impl Log {
         self.0.shared.save_vote(group, vote, done);
     }
 
+    /// Waits until everything of the group that was asked for before is durable.
+    pub(crate) async fn barrier(&self, group: GroupId) -> io::Result<()> {
+        let (done, passed) = tokio::sync::oneshot::channel();
+        self.0.shared.barrier(group, Box::new(move |result| drop(done.send(result))));
+        passed.await.unwrap_or_else(|_| Err(io::Error::other("the log has stopped")))
+    }
+
     /// Marks a group as damaged or whole.
     pub(crate) fn set_quarantined(&self, group: GroupId, on: bool, done: Done) {
         self.0.shared.set_quarantined(group, on, done);

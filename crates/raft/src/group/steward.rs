@@ -16,6 +16,7 @@ use crate::engine::machine::MachineAdapter;
 use crate::engine::network::Network;
 use crate::engine::store::LogStore;
 use crate::engine::wire::{self, method};
+use crate::log::Head;
 use crate::engine::{RaftHandle, ServerMetricsReceiver, config};
 use crate::{GroupState, GroupStatus, OpenError};
 use base::{Disposition, NodeId};
@@ -42,6 +43,10 @@ const JOINT_PATIENCE: Duration = Duration::from_secs(1);
 /// Starts an engine on the log and the state machine.
 pub(crate) async fn start(core: &Arc<Core>) -> Result<Running, OpenError> {
     let failed = |why: String| OpenError::Engine { group: core.id, why };
+    if core.log.head(core.id) != Head::default() {
+        // The engine takes what it finds for durable. After a failing disk it may not be yet.
+        core.log.barrier(core.id).await.map_err(|e| failed(e.to_string()))?;
+    }
     let config = config(core.id, &core.timing).map_err(|e| failed(e.to_string()))?;
     let store = LogStore { log: core.log.clone(), group: core.id };
     let machine = MachineAdapter(Arc::clone(&core.machine));
@@ -71,9 +76,11 @@ pub(crate) async fn run(
             None => match start(&core).await {
                 Ok(running) => running,
                 Err(error) => {
-                    tracing::error!(group = %core.id, %error, "the engine of a group does not start");
-                    core.publish(Some(GroupState::Failed(error.to_string().into())));
-                    return;
+                    restarts += 1;
+                    if !recover(&core, &error.to_string(), false, restarts).await {
+                        return;
+                    }
+                    continue;
                 }
             },
         };

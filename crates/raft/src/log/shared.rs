@@ -138,6 +138,10 @@ impl Shared {
 
     /// Adds entries in memory and to the queue. `done` is told when all of them are durable.
     pub(super) fn append(&self, group: GroupId, entries: Vec<NewEntry>, done: Done) -> io::Result<()> {
+        if entries.is_empty() {
+            self.barrier(group, done);
+            return Ok(());
+        }
         let mut state = self.state();
         let State { groups, queue, .. } = &mut *state;
         let log = groups.entry(group).or_default();
@@ -151,18 +155,6 @@ impl Shared {
                 .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "an entry does not follow the log"))?;
             let done = if i + 1 == count { done.take() } else { None };
             queue.push_back(Queued { group, record, freed, done });
-        }
-        if let Some(done) = done {
-            // No entries: durable as soon as what is queued before it is.
-            let last = queue.back_mut().filter(|q| q.done.is_none());
-            match last {
-                Some(last) => last.done = Some(done),
-                None => {
-                    drop(state);
-                    done(Ok(()));
-                    return Ok(());
-                }
-            }
         }
         drop(state);
         self.wake.notify_one();
@@ -182,6 +174,17 @@ impl Shared {
             log.head.quarantined = on;
             Vec::new()
         });
+        self.wake.notify_one();
+    }
+
+    /// Tells when everything of the group that was asked for before is durable.
+    pub(super) fn barrier(&self, group: GroupId, done: Done) {
+        let mut state = self.state();
+        // A record that changes nothing: what is durable is durable in order.
+        let on = state.groups.get(&group).is_some_and(|log| log.head.quarantined);
+        let record = Record::Quarantine { on };
+        state.queue.push_back(Queued { group, record, freed: Vec::new(), done: Some(done) });
+        drop(state);
         self.wake.notify_one();
     }
 
