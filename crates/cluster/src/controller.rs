@@ -25,6 +25,8 @@ use tokio::sync::watch;
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 /// How long a member may take to copy a group's log before its promotion is put off to a later pass.
 const CATCH_UP_MAX: Duration = Duration::from_secs(5);
+/// How often its progress is looked at.
+const CATCH_UP_LOOK: Duration = Duration::from_millis(5);
 /// Joining rows that may have lapsed are looked for this often, on the leader.
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
 
@@ -42,17 +44,11 @@ pub(crate) struct Pass {
 struct Key {
     leads: bool,
     membership: Arc<raft::MembershipView>,
-    applied: Option<raft::LogPos>,
 }
 
 impl Key {
-    fn of(group: GroupId, status: &GroupStatus) -> Self {
-        Self {
-            leads: leads(status),
-            membership: Arc::clone(&status.membership),
-            // Rows are in `sys` only.
-            applied: if group == GroupId::SYS { status.applied } else { None },
-        }
+    fn of(status: &GroupStatus) -> Self {
+        Self { leads: leads(status), membership: Arc::clone(&status.membership) }
     }
 }
 
@@ -65,10 +61,13 @@ pub(crate) fn leads(status: &GroupStatus) -> bool {
 pub(crate) async fn run(inner: Arc<Inner>) {
     let mut liveness = Liveness::default();
     let mut swept = None;
+    // The rows are in `sys`: they change when it applies something, and matter here while it is led here.
+    let mut rows = inner.sys_group.watch_applied();
     loop {
         let began = Instant::now();
-        let mut watches: Vec<_> = inner.groups().iter().map(|group| (group.id(), group.watch())).collect();
-        let keys: Vec<Key> = watches.iter_mut().map(|(id, watch)| Key::of(*id, &watch.borrow_and_update())).collect();
+        let mut watches: Vec<_> = inner.groups().iter().map(Group::watch).collect();
+        let keys: Vec<Key> = watches.iter_mut().map(|watch| Key::of(&watch.borrow_and_update())).collect();
+        rows.borrow_and_update();
         let done = pass(&inner, &mut liveness).await;
         let settled = match &done {
             Ok(Done { settled, .. }) => settled.clone(),
@@ -94,6 +93,7 @@ pub(crate) async fn run(inner: Arc<Inner>) {
             biased;
             () = inner.nudge.notified() => {}
             () = any_changed(&mut watches, &keys) => {}
+            changed = rows.changed(), if leading => if changed.is_err() { return },
             () = liveness.changed() => {}
             () = rt::time::sleep_until(next) => {}
         }
@@ -101,12 +101,12 @@ pub(crate) async fn run(inner: Arc<Inner>) {
 }
 
 /// Waits until a group differs from its key in something that matters here.
-async fn any_changed(watches: &mut [(GroupId, watch::Receiver<GroupStatus>)], keys: &[Key]) {
-    let changes = watches.iter_mut().zip(keys).map(|((id, watch), key)| {
+async fn any_changed(watches: &mut [watch::Receiver<GroupStatus>], keys: &[Key]) {
+    let changes = watches.iter_mut().zip(keys).map(|(watch, key)| {
         let differs = async move {
             // A stopped group changes no more; that it stopped was a change.
             while watch.changed().await.is_ok() {
-                if Key::of(*id, &watch.borrow_and_update()) != *key {
+                if Key::of(&watch.borrow_and_update()) != *key {
                     return;
                 }
             }
@@ -231,20 +231,22 @@ async fn conform_other(group: &Group, wanted: &Assignment) -> bool {
 
 /// Waits until all who shall vote have what the log has now: a voter that is far behind would hold up every write.
 async fn caught_up(group: &Group, voters: &BTreeSet<NodeId>) -> Result<(), ClusterError> {
-    let mut watch = group.watch();
-    let goal = watch.borrow().last_log;
-    let old = watch.borrow().membership.all_voters();
+    let start = group.status();
+    let old = start.membership.all_voters();
     let new: Vec<NodeId> = voters.difference(&old).copied().collect();
-    let there =
-        watch.wait_for(|status| !leads(status) || new.iter().all(|node| status.matched.get(node).copied() >= goal));
-    match rt::time::timeout(CATCH_UP_MAX, there).await {
-        Ok(Ok(status)) if leads(&status) => Ok(()),
-        Ok(Ok(status)) => Err(raft::ChangeError::NotLeader { leader: status.leader }.into()),
-        Ok(Err(_stopped)) => Err(raft::ChangeError::Stopped.into()),
-        Err(_late) => {
-            let behind = new.first().copied().unwrap_or_default();
-            Err(ClusterError::NotPlaced { node: behind, waited: CATCH_UP_MAX })
+    let until = Instant::now() + CATCH_UP_MAX;
+    loop {
+        let status = group.status();
+        if !leads(&status) {
+            return Err(raft::ChangeError::NotLeader { leader: status.leader }.into());
         }
+        let behind = new.iter().find(|node| status.matched.get(node).copied() < start.last_log);
+        let Some(behind) = behind else { return Ok(()) };
+        if Instant::now() >= until {
+            return Err(ClusterError::NotPlaced { node: *behind, waited: CATCH_UP_MAX });
+        }
+        // Nobody is told of each acknowledgement, and waking for each would cost more than looking.
+        rt::time::sleep(CATCH_UP_LOOK).await;
     }
 }
 

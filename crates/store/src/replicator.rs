@@ -17,7 +17,9 @@ const QUORUM_SILENCE_MAX: Duration = Duration::from_secs(3);
 /// Runs until the scope that it was spawned in is cancelled.
 pub(crate) async fn run(database: Arc<Database>) {
     let mut status = database.group().watch();
+    let mut applied = database.group().watch_applied();
     loop {
+        applied.borrow_and_update();
         follow(&database);
         while database.check_leading().is_ok()
             && let Some(record) = take(&database).await
@@ -31,6 +33,11 @@ pub(crate) async fn run(database: Arc<Database>) {
         tokio::select! {
             biased;
             changed = status.changed() => if changed.is_err() {
+                lose(&database);
+                return;
+            },
+            // A leader becomes one for us when it has applied an entry of its term, which the status does not tell.
+            changed = applied.changed(), if database.check_leading().is_err() => if changed.is_err() {
                 lose(&database);
                 return;
             },
@@ -51,7 +58,7 @@ fn follow(database: &Database) {
     let (leading, leader) = {
         let status = database.group().watch();
         let status = status.borrow();
-        let applied = status.applied.is_some_and(|pos| pos.term == status.term);
+        let applied = database.group().watch_applied().borrow().is_some_and(|pos| pos.term == status.term);
         ((status.state == GroupState::Leader && applied).then_some(status.term), status.leader)
     };
     let before = *database.leadership().borrow();

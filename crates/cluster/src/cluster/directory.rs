@@ -13,21 +13,16 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 /// Runs until it is dropped.
 pub(super) async fn follow(inner: Arc<Inner>) {
-    let mut group = inner.sys_group.watch();
+    let mut applied = inner.sys_group.watch_applied();
     loop {
-        let seen = group.borrow_and_update().applied;
+        applied.borrow_and_update();
         let done = pass(&inner).await;
         if let Err(error) = &done {
             tracing::info!(%error, "the members could not be read; it is tried again");
         }
-        let changed = async {
-            if group.wait_for(|status| status.applied != seen).await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        };
         tokio::select! {
             biased;
-            () = changed => {}
+            changed = applied.changed() => if changed.is_err() { return },
             () = rt::time::sleep(RETRY_AFTER), if done.is_err() => {}
         }
     }
