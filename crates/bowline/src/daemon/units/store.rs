@@ -10,7 +10,7 @@ use rpc::Service;
 /// Opens the databases; before it stops, hands over what it leads.
 pub(crate) struct StoreUnit {
     config: StoreConfig,
-    running: Option<(Store, Ready<Network>)>,
+    running: Option<(Store, Ready<RaftHost>, Ready<Network>)>,
 }
 
 impl StoreUnit {
@@ -29,18 +29,21 @@ impl Unit for StoreUnit {
             .await
             .map_err(NodeError::Store)?;
         network.board.plug(Service::Store, store.handler());
-        self.running = Some((store.clone(), network));
+        self.running = Some((store.clone(), host, network));
         Ok(store)
     }
 
     async fn drain(&mut self, deadline: &Deadline) {
-        if let Some((store, _)) = &self.running {
-            store.hand_over(deadline.remaining()).await;
+        if let Some((_, host, _)) = &self.running {
+            let kept = cluster::hand_over(&host.groups(), deadline.remaining()).await;
+            if !kept.is_empty() {
+                tracing::info!(?kept, "leadership could not be handed over");
+            }
         }
     }
 
     async fn stop(&mut self, _deadline: &Deadline) -> Result<(), UnitError> {
-        if let Some((store, network)) = self.running.take() {
+        if let Some((store, _host, network)) = self.running.take() {
             network.board.unplug(Service::Store);
             store.close().await;
         }
