@@ -93,25 +93,25 @@ pub(super) const UNREACHABLE: ErrorPage = ErrorPage {
     code: Code("BL-API-005"),
     title: "No daemon answers on the control socket",
     cause: "The daemon of this machine does not run, or it runs with another --state-dir or --socket.",
-    next: "bowline start                     runs the daemon; or name its socket with --socket",
+    next: "`bowline start` runs the daemon; or name its socket with --socket",
 };
 pub(super) const FORBIDDEN: ErrorPage = ErrorPage {
     code: Code("BL-API-006"),
     title: "This user may not open the control socket",
     cause: "Who may open the socket is an operator of the node. It belongs to the user who runs the daemon.",
-    next: "sudo bowline ...                  runs the command as that user",
+    next: "`sudo bowline ...` runs the command as that user",
 };
 pub(super) const BROKEN: ErrorPage = ErrorPage {
     code: Code("BL-API-007"),
     title: "The conversation with the daemon broke off",
     cause: "The daemon stopped or crashed in the middle of an answer, or what listens there is not Bowline.",
-    next: "bowline status                    shows whether it is back; its log says what happened",
+    next: "`bowline status` shows whether it is back; its log says what happened",
 };
 pub(super) const DEADLINE: ErrorPage = ErrorPage {
     code: Code("BL-API-008"),
     title: "The daemon did not answer in time",
     cause: "It may wait for a leader or for a slow disk. Whether the request was carried out is unknown.",
-    next: "bowline status                    shows what it waits for; --timeout SECONDS waits longer",
+    next: "`bowline status` shows what it waits for; --timeout SECONDS waits longer",
 };
 
 type RequestBody = UnsyncBoxBody<Bytes, Problem>;

@@ -105,9 +105,10 @@ impl Problem {
             code: code.0.to_owned(),
             kind: disposition.into(),
             message: fault.to_string(),
-            cause: std::error::Error::source(fault)
-                .map(source_chain)
-                .or_else(|| page.map(|page| page.cause.to_owned())),
+            cause: match (page, std::error::Error::source(fault).map(source_chain)) {
+                (Some(page), Some(source)) => Some(format!("{} ({source}).", page.cause.trim_end_matches('.'))),
+                (page, source) => source.or_else(|| page.map(|page| page.cause.to_owned())),
+            },
             next: page.map_or_else(|| format!("bowline explain {code}"), |page| page.next.to_owned()),
             retry_after_ms: match disposition {
                 Disposition::Retry { after } => Some(u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
@@ -150,7 +151,11 @@ fn source_chain(error: &dyn std::error::Error) -> String {
         text.push_str(&error.to_string());
         source = error.source();
     }
-    text
+    // The number of the operating system's error says nothing that its words do not.
+    match text.rfind(" (os error ") {
+        Some(number) => text.get(..number).unwrap_or(&text).to_owned(),
+        None => text,
+    }
 }
 
 impl fmt::Display for Problem {
@@ -166,7 +171,7 @@ pub(crate) const NOT_READY: ErrorPage = ErrorPage {
     code: Code("BL-API-001"),
     title: "The node is not ready",
     cause: "The daemon runs, but units that the request needs are still starting, or are stopping already.",
-    next: "bowline status --units            shows what it waits for",
+    next: "`bowline status --units` shows what it waits for",
 };
 
 /// Neither `init` nor `join` has happened.
@@ -174,7 +179,7 @@ pub(crate) const UNFORMED: ErrorPage = ErrorPage {
     code: Code("BL-API-002"),
     title: "This machine belongs to no cluster yet",
     cause: "The daemon runs, but neither `bowline init` nor `bowline join` has made this machine a member.",
-    next: "bowline init                      starts a cluster on this machine; bowline join TOKEN enters one",
+    next: "`bowline init` starts a cluster on this machine; bowline join TOKEN enters one",
 };
 
 /// The body or the path of a request makes no sense.
@@ -190,7 +195,7 @@ pub(crate) const UNCONFIRMED: ErrorPage = ErrorPage {
     code: Code("BL-API-004"),
     title: "Refused: it would destroy data and was not confirmed",
     cause: "Dropping a database removes its file on all members. There is no undo.",
-    next: "bowline db export NAME FILE       keeps a copy; then repeat with --yes or type the name",
+    next: "`bowline db export NAME FILE` keeps a copy; then repeat with --yes or type the name",
 };
 
 /// The pages of the codes of this crate.

@@ -34,7 +34,7 @@ pub struct Global {
     /// The node's control socket [default: control.sock in the state directory]
     #[arg(long, global = true, value_name = "PATH", env = "BOWLINE_SOCKET", hide_env = true)]
     pub socket: Option<PathBuf>,
-    /// How to print [default: a table on a terminal, tab-separated values in a pipe]
+    /// How to print: table, wide, json, yaml or name [default: a table on a terminal, else tab-separated values]
     #[arg(short, long, global = true, value_name = "FORMAT", value_enum, hide_possible_values = true)]
     pub output: Option<Format>,
     /// How long to wait for an answer, in seconds

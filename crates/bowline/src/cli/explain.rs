@@ -8,6 +8,7 @@ use crate::text::table::{Cell, Table};
 use api::control::{Problem, ProblemKind};
 use base::ErrorPage;
 use serde::Serialize;
+use unicode_width::UnicodeWidthStr;
 
 /// The pages of every crate of the product, by code.
 pub fn all_pages() -> Vec<ErrorPage> {
@@ -74,7 +75,20 @@ fn table(pages: &[ErrorPage]) -> Table {
 
 fn render(page: &ErrorPage, style: Style) -> String {
     let head = style.paint(Tone::Strong, &format!("{}  {}", page.code, page.title));
-    format!("{head}\n\nCause\n  {}\n\nWhat to do\n  {}\n", page.cause, page.next.replace('\n', "\n  "))
+    format!("{head}\n\nCause\n{}\nWhat to do\n{}", paragraph(page.cause), paragraph(page.next))
+}
+
+/// Text in lines of at most 78 columns, indented by two. Text that is laid out already, with wide gaps, stays as it is.
+fn paragraph(text: &str) -> String {
+    let mut lines = vec![String::from(" ")];
+    for word in text.split(' ') {
+        let fits = lines.last().is_some_and(|line| line.width() + 1 + word.width() <= 78);
+        match lines.last_mut() {
+            Some(line) if fits => line.extend([" ", word]),
+            _ => lines.push(format!("  {word}")),
+        }
+    }
+    lines.join("\n") + "\n"
 }
 
 /// Whether one character was mistyped, or the family is right and the number short.

@@ -132,13 +132,13 @@ pub(super) const DAEMON_FAILED: ErrorPage = ErrorPage {
     code: Code("BL-CLI-005"),
     title: "The daemon did not start",
     cause: "It ended before it answered on its control socket. The end of its log says why.",
-    next: "bowline start                     runs it in the foreground, where it says what is wrong",
+    next: "`bowline start` runs it in the foreground, where it says what is wrong",
 };
 pub(super) const NO_THREADS: ErrorPage = ErrorPage {
     code: Code("BL-CLI-006"),
     title: "The operating system gave no threads or signals",
     cause: "A limit of the user or of the machine is reached.",
-    next: "ulimit -a                         shows the limits",
+    next: "`ulimit -a` shows the limits",
 };
 pub(super) const UNPRINTABLE: ErrorPage = ErrorPage {
     code: Code("BL-CLI-007"),
@@ -150,13 +150,13 @@ pub(super) const UNKNOWN_CODE: ErrorPage = ErrorPage {
     code: Code("BL-CLI-008"),
     title: "There is no error code of that name",
     cause: "It was mistyped, or it belongs to another version.",
-    next: "bowline explain                   lists all codes",
+    next: "`bowline explain` lists all codes",
 };
 pub(super) const DEV_FAILED: ErrorPage = ErrorPage {
     code: Code("BL-CLI-009"),
     title: "A node of the throw-away cluster stopped by itself",
     cause: "The message says which and why. All nodes were stopped and their directory was removed.",
-    next: "bowline dev --log info            shows what the nodes do",
+    next: "`bowline dev --log info` shows what the nodes do",
 };
 pub(super) const NO_TERMINAL_SESSION: ErrorPage = ErrorPage {
     code: Code("BL-CLI-010"),

@@ -27,7 +27,7 @@ pub(super) async fn join(context: &Context, args: JoinArgs) -> Result<(), Failur
         return Err(failure::misuse(
             "that is not a join token",
             "a join token starts with bl1. and has no blanks in it",
-            "bowline token add                 on a member prints one",
+            "`bowline token add` on a member prints one",
         ));
     }
     daemon_process::ensure(context, &args.listen).await?;

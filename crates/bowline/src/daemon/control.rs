@@ -6,9 +6,9 @@ mod membership;
 
 use super::node::{Names, Node, Phase};
 use api::control::{
-    ByteStream, Control, Created, DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Export, Formed, InitRequest,
-    JoinRequest, NodeInfo, NodeState, Problem, ProblemKind, Readiness, Reboot, Status, TokenInfo, TokenIssued,
-    TokenRequest, UnitStatus,
+    ByteStream, Control, Created, DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Export, Formed,
+    InitRequest, JoinRequest, NodeInfo, NodeState, Problem, ProblemKind, Readiness, Reboot, Status, TokenInfo,
+    TokenIssued, TokenRequest, UnitStatus,
 };
 use base::{DbName, Fault};
 use cluster::Cluster;
@@ -46,7 +46,9 @@ impl Node {
 
     /// The members' names, as this node's copy of `sys` has them.
     async fn names(&self) -> Names {
-        membership::rows(self).await.map(|rows| rows.into_iter().map(|(row, _)| (row.node, row.name)).collect())
+        membership::rows(self)
+            .await
+            .map(|rows| rows.into_iter().map(|(row, _)| (row.node, row.name)).collect())
             .unwrap_or_default()
     }
 

@@ -130,9 +130,11 @@ async fn remembered(config: &NodeConfig, listen: &str, of: impl Fn(&NodeRecord) 
 }
 
 async fn bind(address: &str, what: &'static str) -> Result<(Listener, String), NodeError> {
-    let listener = Listener::bind(address)
-        .await
-        .map_err(|source| NodeError::Bind { what, address: address.to_owned(), source })?;
+    let listener = Listener::bind(address).await.map_err(|source| NodeError::Bind {
+        what,
+        address: address.to_owned(),
+        source,
+    })?;
     let bound = listener.local_addr().map_or_else(|| address.to_owned(), |a: SocketAddr| a.to_string());
     Ok((listener, bound))
 }

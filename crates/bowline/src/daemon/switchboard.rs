@@ -26,12 +26,11 @@ pub(crate) struct Switchboard(Arc<RwLock<BTreeMap<Service, Arc<dyn Handler>>>>);
 impl Switchboard {
     /// The handlers to give to the network: each looks up who is plugged in at the moment of the call.
     pub(crate) fn handlers(&self) -> Handlers {
-        [Service::Raft, Service::Store, Service::Cluster, Service::Join].into_iter().fold(
-            Handlers::new(),
-            |handlers, service| {
+        [Service::Raft, Service::Store, Service::Cluster, Service::Join]
+            .into_iter()
+            .fold(Handlers::new(), |handlers, service| {
                 handlers.with(service, Arc::new(Socket { service, board: self.clone() }))
-            },
-        )
+            })
     }
 
     /// Answers a service from now on.

@@ -90,7 +90,7 @@ fn misuse(message: impl Into<String>, next: impl Into<String>) -> Failure {
 fn unknown(command: &str) -> Failure {
     match COMMANDS.iter().find(|(name, _, _)| *name == command) {
         Some((name, arguments, _)) => misuse(format!("{name} is used another way"), format!("{name} {arguments}")),
-        None => misuse(format!("there is no command {command}"), ".help              lists the commands"),
+        None => misuse(format!("there is no command {command}"), "`.help` lists the commands"),
     }
 }
 

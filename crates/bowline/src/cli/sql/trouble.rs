@@ -154,7 +154,7 @@ const FULL: ErrorPage = ErrorPage {
     code: Code("BL-SHELL-007"),
     title: "There is no room for this change",
     cause: "The disk, the database or the transaction would grow over its limit. Nothing was changed.",
-    next: "bowline status                    shows the sizes; smaller transactions need less room",
+    next: "`bowline status` shows the sizes; smaller transactions need less room",
 };
 const CONSTRAINT: ErrorPage = ErrorPage {
     code: Code("BL-SHELL-008"),
@@ -166,19 +166,19 @@ const CORRUPT: ErrorPage = ErrorPage {
     code: Code("BL-SHELL-009"),
     title: "A stored page failed its check",
     cause: "The disk of this member gave back other bytes than were written. They were not returned.",
-    next: "bowline status                    shows the members; the page is fetched from another one",
+    next: "`bowline status` shows the members; the page is fetched from another one",
 };
 const UNREACHABLE: ErrorPage = ErrorPage {
     code: Code("BL-SHELL-010"),
     title: "The database server does not answer",
     cause: "The daemon of this machine or the leader does not run, or the network between them is cut.",
-    next: "bowline status                    shows who is there; `bowline start` runs the daemon",
+    next: "`bowline status` shows who is there; `bowline start` runs the daemon",
 };
 const NO_LEADER: ErrorPage = ErrorPage {
     code: Code("BL-SHELL-011"),
     title: "No member leads the databases",
     cause: "An election takes a moment; it cannot end while fewer than a majority of the voters are up.",
-    next: "bowline node list                 shows which voters are missing",
+    next: "`bowline node list` shows which voters are missing",
 };
 const NOT_OPEN: ErrorPage = ErrorPage {
     code: Code("BL-SHELL-012"),

@@ -58,7 +58,8 @@ pub(super) async fn contents(node: &Node, name: &DbName) -> Result<DatabaseConte
     let store = node.store()?;
     let database = open(&store, name)?;
     let query = async |sql: String| store.query(name, ReadLevel::Linearizable, Command::new(sql, [])).await;
-    let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name";
+    let tables =
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name";
     let names = query(tables.to_owned()).await.map_err(|e| problem(&e))?;
     let mut tables = Vec::new();
     for name in names.rows.iter().filter_map(|row| row.first()?.text()) {

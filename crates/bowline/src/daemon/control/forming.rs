@@ -127,9 +127,8 @@ fn port(address: &str) -> u16 {
 /// The name of this machine.
 async fn hostname() -> Result<String, Problem> {
     const FILE: &str = "/proc/sys/kernel/hostname";
-    let read = blocking(|| {
-        rt::fs::read(Path::new(FILE)).map_err(|source| NodeError::State { path: FILE.into(), source })
-    });
+    let read =
+        blocking(|| rt::fs::read(Path::new(FILE)).map_err(|source| NodeError::State { path: FILE.into(), source }));
     let name = read.await.map_err(|e| problem(&e))?;
     let name = String::from_utf8_lossy(&name).trim().to_owned();
     Ok(name.split('.').next().unwrap_or_default().to_owned())

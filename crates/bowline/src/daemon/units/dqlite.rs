@@ -38,9 +38,11 @@ impl Unit for DqliteUnit {
     async fn start(&mut self, (store, members): Self::Needs, context: &Context) -> Result<(), UnitError> {
         let tcp = match self.listener.take() {
             Some(listener) => listener,
-            None => Listener::bind(&self.address)
-                .await
-                .map_err(|source| NodeError::Bind { what: "dqlite clients", address: self.address.clone(), source })?,
+            None => Listener::bind(&self.address).await.map_err(|source| NodeError::Bind {
+                what: "dqlite clients",
+                address: self.address.clone(),
+                source,
+            })?,
         };
         let unix = Listener::bind_unix(&self.socket).map_err(|source| NodeError::Bind {
             what: "local dqlite clients",

@@ -50,15 +50,12 @@ impl Unit for MembersUnit {
         if founding.is_some() {
             store.bootstrap(&identity.record.address).await.map_err(NodeError::Store)?;
         }
-        let config = ClusterConfig {
-            identity,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            targets: Targets::default(),
-        };
+        let config =
+            ClusterConfig { identity, version: env!("CARGO_PKG_VERSION").to_owned(), targets: Targets::default() };
         let sys_group = store.sys().group().clone();
         let mesh = network.mesh.clone();
-        let cluster =
-            Cluster::start(config, store.share(), sys_group, (*host).clone(), mesh, &context.scope).map_err(NodeError::Cluster)?;
+        let cluster = Cluster::start(config, store.share(), sys_group, (*host).clone(), mesh, &context.scope)
+            .map_err(NodeError::Cluster)?;
         if let Some(mark) = founding {
             cluster.found().await.map_err(NodeError::Cluster)?;
             blocking(move || {

@@ -40,9 +40,11 @@ impl Unit for NetworkUnit {
     async fn start(&mut self, (): (), context: &Context) -> Result<Network, UnitError> {
         let listener = match self.listener.take() {
             Some(listener) => listener,
-            None => Listener::bind(&self.address)
-                .await
-                .map_err(|source| NodeError::Bind { what: "node-to-node calls", address: self.address.clone(), source })?,
+            None => Listener::bind(&self.address).await.map_err(|source| NodeError::Bind {
+                what: "node-to-node calls",
+                address: self.address.clone(),
+                source,
+            })?,
         };
         let mesh = Mesh::new((self.identity)()?, &context.scope).map_err(NodeError::Identity)?;
         let board = Switchboard::default();

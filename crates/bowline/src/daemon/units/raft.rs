@@ -23,9 +23,8 @@ impl Unit for RaftUnit {
     type Provides = RaftHost;
 
     async fn start(&mut self, (network,): Self::Needs, context: &Context) -> Result<RaftHost, UnitError> {
-        let host = RaftHost::open(self.config.clone(), network.mesh.clone(), &context.scope)
-            .await
-            .map_err(NodeError::Log)?;
+        let host =
+            RaftHost::open(self.config.clone(), network.mesh.clone(), &context.scope).await.map_err(NodeError::Log)?;
         network.board.plug(Service::Raft, host.handler());
         self.running = Some((host.clone(), network));
         Ok(host)

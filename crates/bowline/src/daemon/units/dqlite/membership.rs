@@ -1,10 +1,10 @@
 //! The membership as dqlite's clients see and change it.
 
+use ::dqlite::FailureCode;
 use ::store::{Command, ReadLevel, Store, Value};
 use api::dqlite::{Change, Member, Membership, Refusal};
 use base::{DbName, Fault, NodeId, Role};
 use cluster::{Cluster, NodeRowState};
-use ::dqlite::FailureCode;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -85,7 +85,9 @@ impl Membership for Directory {
 
     async fn change(&self, change: Change) -> Result<(), Refusal> {
         match change {
-            Change::Add { .. } => Err(refuse("nodes join with a token: run `bowline token add` here and `bowline join` there")),
+            Change::Add { .. } => {
+                Err(refuse("nodes join with a token: run `bowline token add` here and `bowline join` there"))
+            }
             Change::Assign { id, role } if self.role(id) == Some(role) => Ok(()),
             Change::Assign { id, .. } if self.role(id).is_none() => Err(refuse("no member has that id")),
             Change::Assign { .. } => {
@@ -99,8 +101,10 @@ impl Membership for Directory {
             Change::Weight { weight } => {
                 let weight = i64::try_from(weight).map_err(|_| refuse("the weight is too large"))?;
                 let node = self.store.node().0.cast_signed();
-                let update =
-                    Command::new("UPDATE nodes SET weight = ?1 WHERE id = ?2", [Value::Integer(weight), Value::Integer(node)]);
+                let update = Command::new(
+                    "UPDATE nodes SET weight = ?1 WHERE id = ?2",
+                    [Value::Integer(weight), Value::Integer(node)],
+                );
                 self.store.transact(&DbName::sys(), vec![update]).await.map(|_| ()).map_err(|e| refuse(&e.to_string()))
             }
         }
