@@ -1,4 +1,4 @@
-//! Names for faults and for coverage. Both cost nothing outside simulation.
+//! Names for faults, for coverage and for old mistakes. They cost nothing outside simulation.
 
 /// A place where the simulator may strike: `sim_point!("join.before_promote")`.
 #[macro_export]
@@ -14,6 +14,26 @@ macro_rules! sometimes {
     ($name:literal) => {
         $crate::point::reached($name)
     };
+}
+
+/// Whether an old mistake is switched on, so that a test can show that it would be caught: `if mutant!("inc-2") { .. }`.
+/// Never true outside simulation.
+#[macro_export]
+macro_rules! mutant {
+    ($name:literal) => {
+        $crate::point::is_mutant($name)
+    };
+}
+
+/// Called by [`mutant!`](crate::mutant).
+#[inline]
+pub fn is_mutant(name: &'static str) -> bool {
+    #[cfg(feature = "sim")]
+    if let Some(node) = crate::sim::current() {
+        return node.is_mutant(name);
+    }
+    let _ = name;
+    false
 }
 
 /// Called by [`sim_point!`](crate::sim_point).

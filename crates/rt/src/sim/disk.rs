@@ -98,6 +98,11 @@ impl Disk {
         self.state().profile = profile;
     }
 
+    /// How it behaves.
+    pub fn profile(&self) -> DiskProfile {
+        self.state().profile
+    }
+
     /// How many operations that change something were begun: creates, writes, lengths, syncs, renames, removals.
     pub fn operations(&self) -> u64 {
         self.state().operations

@@ -223,6 +223,10 @@ impl Node {
         self.points().reach(name);
     }
 
+    pub(crate) fn is_mutant(&self, name: &str) -> bool {
+        self.points().is_mutant(name)
+    }
+
     pub(super) fn before_poll(&self, name: &'static str, polls: u64, rested: bool) -> BeforePoll {
         let now = self.world_now();
         let mut state = self.state();

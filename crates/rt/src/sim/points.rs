@@ -1,7 +1,7 @@
 //! What a world does at named points, and what a sweep has seen.
 
 use super::node::Node;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +32,7 @@ struct Inner {
     hits: BTreeMap<&'static str, u64>,
     reached: BTreeMap<&'static str, u64>,
     handler: Option<Handler>,
+    mutants: BTreeSet<String>,
 }
 
 impl Points {
@@ -52,6 +53,15 @@ impl Points {
     /// How often each `sometimes!` was reached.
     pub fn reached(&self) -> BTreeMap<&'static str, u64> {
         self.inner().reached.clone()
+    }
+
+    /// Switches an old mistake on.
+    pub fn switch_on(&self, mutant: &str) {
+        self.inner().mutants.insert(mutant.to_owned());
+    }
+
+    pub(super) fn is_mutant(&self, name: &str) -> bool {
+        self.inner().mutants.contains(name)
     }
 
     pub(super) fn reach(&self, name: &'static str) {

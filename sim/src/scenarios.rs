@@ -1,0 +1,13 @@
+//! The stories. One file each.
+
+mod registers;
+
+use crate::Scenario;
+
+/// All of them.
+pub const ALL: &[Scenario] = &[registers::SCENARIO];
+
+/// The one of that name.
+pub fn find(name: &str) -> Option<&'static Scenario> {
+    ALL.iter().find(|s| s.name == name)
+}
