@@ -114,6 +114,7 @@ impl World<'_> {
                     let process = begin(&present, id, all);
                     on.begin_process();
                     on.run("process", async move { software.start(process).await }).await;
+                    on.end_process();
                     lock(&present).ended = true;
                     Ok(())
                 }
@@ -268,6 +269,7 @@ impl World<'_> {
     fn bring_up(&mut self, id: u64) {
         if let Some(machine) = self.machines.get_mut(&id) {
             machine.up_at = None;
+            machine.node.kill();
             self.sim.bounce(host(id));
         }
     }

@@ -1,6 +1,6 @@
 //! The token by which a scope tells its tasks to end.
 
-use tokio::sync::watch;
+use rt::sync::watch;
 
 /// Tells a task that its scope wants it to end. Cheap to clone; once cancelled, cancelled for ever.
 #[derive(Debug, Clone)]

@@ -1,8 +1,8 @@
 //! A deadline that its owner may move nearer while others wait for it: the second SIGTERM does that.
 
+use rt::sync::watch;
 use rt::time::Instant;
 use std::time::Duration;
-use tokio::sync::watch;
 
 /// The moment by which something has to be done. It never moves further away.
 #[derive(Debug, Clone)]

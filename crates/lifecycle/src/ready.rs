@@ -1,8 +1,8 @@
 //! Ready: the proof that a thing may be used, and the slot in which the proof appears.
 
+use rt::sync::watch;
 use std::ops::Deref;
 use std::sync::Arc;
-use tokio::sync::watch;
 
 /// Proof that `T` is ready. A listener, a controller or a client is built from the `Ready` values it needs, so it cannot
 /// exist before them.

@@ -5,6 +5,7 @@
 
 use crate::cancel::Cancelled;
 use futures::FutureExt;
+use rt::sync::watch;
 use rt::task::{AbortHandle, Task, TaskEnd, panic_message};
 use rt::time::Instant;
 use std::collections::BTreeMap;
@@ -14,7 +15,6 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::sync::watch;
 
 /// How often a stop names those it still waits for.
 const NAME_STRAGGLERS_EVERY: Duration = Duration::from_secs(5);

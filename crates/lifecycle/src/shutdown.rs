@@ -1,7 +1,7 @@
 //! The wish to stop: SIGTERM, Ctrl-C, or a plan that takes the node down.
 
+use rt::sync::watch;
 use std::sync::Arc;
-use tokio::sync::watch;
 
 /// Counts the requests to stop. The first one stops the process in order; the second shortens the deadlines.
 ///

@@ -12,10 +12,11 @@ use crate::{Context, Deadline, Importance, Needs, Scope, Shutdown, Slot, StopRep
 use erased::Held;
 use ops::{EndBy, Report, StartOutcome, UnitBox};
 use plan::{Action, View};
+use rt::sync::watch;
 use rt::time::Instant;
 use std::collections::BTreeSet;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 /// The deadlines of a stop, and the pauses between restarts.
 #[derive(Debug, Clone, Copy)]

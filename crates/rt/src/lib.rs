@@ -11,5 +11,6 @@ pub mod net;
 pub mod point;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod sync;
 pub mod task;
 pub mod time;

@@ -163,6 +163,7 @@ fn a_cut_while_work_waits_for_its_thread_kills_it_before_it_touches_the_disk() {
             assert!(node.disk().is_off());
         });
     });
+    assert!(node.disk().is_off(), "the end of a runtime does not bring the power back");
     node.begin_process();
     assert!(!node.disk().is_off());
 }

@@ -2,7 +2,7 @@
 
 use crate::{Context, Deadline, Needs, Ready, Unit, UnitError};
 use futures::future::BoxFuture;
-use tokio::sync::watch;
+use rt::sync::watch;
 
 /// A unit, its needs and the slot of what it provides.
 pub(crate) trait Erased: Send {

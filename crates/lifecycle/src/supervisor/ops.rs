@@ -5,12 +5,13 @@ use super::erased::Erased;
 use super::report::PhaseOutcome;
 use crate::{Context, Deadline, Failure, StopReport, UnitError};
 use futures::FutureExt;
+use rt::sync::watch;
 use rt::task::panic_message;
 use rt::time::Instant;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 /// A unit on its way through a task.
 pub(crate) type UnitBox = Box<dyn Erased>;

@@ -2,9 +2,9 @@
 
 use crate::state::Lane;
 use crate::{StopReport, UnitError};
+use rt::sync::watch;
 use rt::time::Instant;
 use std::time::Duration;
-use tokio::sync::watch;
 
 /// One unit, as `bowline status --units` shows it.
 #[derive(Debug, Clone)]

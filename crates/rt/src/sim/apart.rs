@@ -21,9 +21,12 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
         node.carry_time(true);
         let output = tokio::time::timeout(STUCK_AFTER, node.run("main", future)).await;
         node.carry_time(false);
+        // What is left behind is dropped as by a kill, but the machine and its disk go on.
+        node.end_process();
         output
     });
     drop(runtime);
+    node.revive();
     match output {
         Ok(Some(output)) => output,
         Ok(None) => panic!("the main task was dropped half-way"),

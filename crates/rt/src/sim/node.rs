@@ -4,7 +4,7 @@ use super::clock::Clock;
 use super::dice::Dice;
 use super::disk::Disk;
 use super::points::{Points, Strike};
-use super::task::SimTask;
+use super::task::{MainTask, Slot};
 use super::trace::{Trace, fingerprint};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -42,6 +42,9 @@ struct NodeState {
     /// Killed and not yet restarted: nothing is polled.
     dead: bool,
     strikes: Vec<Strike>,
+    /// The futures of the process's tasks, by the order in which they were started.
+    tasks: BTreeMap<u64, Slot>,
+    next_task: u64,
     /// Unix sockets of this machine, as ports on its loopback.
     unix: BTreeMap<PathBuf, u16>,
     /// The world's time where turmoil does not tell it: without a network.
@@ -102,6 +105,8 @@ impl Node {
             paused_until: Duration::ZERO,
             dead: false,
             strikes: Vec::new(),
+            tasks: BTreeMap::new(),
+            next_task: 0,
             unix: BTreeMap::new(),
             apart: Apart::default(),
         };
@@ -121,7 +126,7 @@ impl Node {
 
     /// A process's main task on this machine; none if it was dropped half-way. To be awaited in the machine's runtime.
     pub fn run<F: Future>(&self, name: &'static str, future: F) -> impl Future<Output = Option<F::Output>> {
-        SimTask::new(self.clone(), name, future)
+        MainTask::new(self.clone(), name, future)
     }
 
     /// Its name.
@@ -181,6 +186,17 @@ impl Node {
     pub fn kill(&self) {
         self.state().dead = true;
         self.disk().process_died();
+    }
+
+    /// The process has ended by itself: what it left running is dropped.
+    pub fn end_process(&self) {
+        self.state().dead = true;
+        self.drop_tasks_if_dead();
+    }
+
+    /// The machine goes on after the end of a runtime apart; its power is as it was.
+    pub(super) fn revive(&self) {
+        self.state().dead = false;
     }
 
     /// A new process begins on this machine. Power is on.
@@ -245,6 +261,33 @@ impl Node {
             return BeforePoll::Nap(Duration::from_millis(1 + state.naps.below(3)));
         }
         BeforePoll::Go
+    }
+
+    pub(super) fn list_task(&self, slot: Slot) -> u64 {
+        let mut state = self.state();
+        state.next_task += 1;
+        let number = state.next_task;
+        state.tasks.insert(number, slot);
+        number
+    }
+
+    pub(super) fn unlist_task(&self, number: u64) {
+        self.state().tasks.remove(&number);
+    }
+
+    /// Drops the futures of a dead process, in the order in which they were started.
+    pub(super) fn drop_tasks_if_dead(&self) {
+        let mut state = self.state();
+        let tasks = if state.dead { std::mem::take(&mut state.tasks) } else { BTreeMap::new() };
+        drop(state);
+        for slot in tasks.into_values() {
+            slot.let_go(self);
+        }
+    }
+
+    /// The order of polls is the first thing in which two runs part.
+    pub(super) fn note_poll(&self, name: &'static str, polls: u64) {
+        self.trace().event("poll", &[self.id(), fingerprint(name.as_bytes()), polls]);
     }
 
     /// The world's time: turmoil's, or that of the runtime apart, which stands still between two runtimes.
