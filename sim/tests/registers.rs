@@ -1,6 +1,8 @@
 //! The simulator's own proof, on every change: the small store of registers keeps its promises, each of its old mistakes is
 //! caught, and one seed is one history.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
 use sim::run::{Outcome, corpus, run, run_twice};
 use sim::scenarios::find;
 use std::path::Path;
@@ -54,6 +56,6 @@ fn trust_in_the_page_cache_of_a_dead_process_is_caught() {
 }
 
 #[test]
-fn service_after_a_failed_write_is_caught() {
-    assert_caught("registers.forget-to-refuse");
+fn an_answer_that_shows_a_failed_write_is_caught() {
+    assert_caught("registers.show-what-failed");
 }
