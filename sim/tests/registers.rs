@@ -51,11 +51,6 @@ fn an_answer_before_the_write_is_caught() {
 }
 
 #[test]
-fn trust_in_the_page_cache_of_a_dead_process_is_caught() {
-    assert_caught("registers.trust-the-cache");
-}
-
-#[test]
 fn an_answer_that_shows_a_failed_write_is_caught() {
     assert_caught("registers.show-what-failed");
 }

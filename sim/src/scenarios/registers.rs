@@ -27,7 +27,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
         "stopping in a hurry",
         "waiting for tasks",
     ],
-    mutants: &["registers.answer-before-write", "registers.trust-the-cache", "registers.show-what-failed"],
+    mutants: &["registers.answer-before-write", "registers.show-what-failed"],
 };
 
 const CLIENTS: u64 = 4;
