@@ -69,7 +69,9 @@ pub enum OpenError {
         purged: u64,
     },
     /// The state machine has applied entries, but the log knows nothing of the group, not even its vote.
-    #[error("the Raft log of group {group} is lost: the node may have voted and acknowledged what it does not remember")]
+    #[error(
+        "the Raft log of group {group} is lost: the node may have voted and acknowledged what it does not remember"
+    )]
     LogLost {
         /// The group.
         group: GroupId,

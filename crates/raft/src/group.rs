@@ -3,7 +3,7 @@
 mod core;
 mod steward;
 
-pub(crate) use self::core::Core;
+pub(crate) use self::core::{Core, is_leading};
 pub(crate) use steward::{run as steward, start};
 
 use crate::engine::{Data, Reply, change_error, write_error};
@@ -133,7 +133,9 @@ impl Group {
         }
         match self.propose_once(payload.clone()).await {
             // Elected a moment ago.
-            Err(ProposeError::NotLeader { leader: None }) if self.0.is_settling().await => self.propose_once(payload).await,
+            Err(ProposeError::NotLeader { leader: None }) if self.0.is_settling().await => {
+                self.propose_once(payload).await
+            }
             outcome => outcome,
         }
     }
@@ -248,7 +250,9 @@ impl Group {
         match rt::time::timeout(CHANGE_DEADLINE, raft.change_membership(change, retain)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(change_error(&error).unwrap_or_else(|| self.0.why_stopped())),
-            Err(_) => Err(ChangeError::Unknown { why: format!("no majority agreed within {} s", CHANGE_DEADLINE.as_secs()) }),
+            Err(_) => {
+                Err(ChangeError::Unknown { why: format!("no majority agreed within {} s", CHANGE_DEADLINE.as_secs()) })
+            }
         }
     }
 

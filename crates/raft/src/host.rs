@@ -80,7 +80,13 @@ pub struct LogLimits {
 impl Default for LogLimits {
     fn default() -> Self {
         const MIB: u64 = 1 << 20;
-        Self { segment_bytes: 4 * MIB, soft_bytes: 8 * MIB, hard_bytes: 64 * MIB, cache_bytes: 16 * MIB, keep_bytes: 2 * MIB }
+        Self {
+            segment_bytes: 4 * MIB,
+            soft_bytes: 8 * MIB,
+            hard_bytes: 64 * MIB,
+            cache_bytes: 16 * MIB,
+            keep_bytes: 2 * MIB,
+        }
     }
 }
 
@@ -141,12 +147,15 @@ impl RaftHost {
         let (groups_scope, log_scope) = (scope.child("raft groups"), scope.child("raft log"));
         let inner = Arc::new(Inner { config, log, mesh, groups: Mutex::default(), groups_scope, log_scope });
         let (cancelled, groups) = (inner.log_scope.cancelled(), inner.groups_scope.clone());
-        drop(inner.log_scope.spawn("writer", inner.log.clone().run(async move {
-            cancelled.wait().await;
-            // Engines that stop may still save a vote.
-            groups.cancel();
-            groups.idle().await;
-        })));
+        drop(inner.log_scope.spawn(
+            "writer",
+            inner.log.clone().run(async move {
+                cancelled.wait().await;
+                // Engines that stop may still save a vote.
+                groups.cancel();
+                groups.idle().await;
+            }),
+        ));
         drop(inner.groups_scope.spawn_droppable("make room", make_room(Arc::downgrade(&inner), inner.log.clone())));
         Ok(Self(inner))
     }
@@ -296,7 +305,8 @@ async fn make_room(host: Weak<Inner>, log: Log) {
     let mut usage = log.usage();
     loop {
         let limit = log.limits().soft_bytes;
-        let Ok(oldest) = usage.wait_for(|u| u.bytes > limit && !u.oldest.is_empty()).await.map(|u| u.oldest.clone()) else {
+        let Ok(oldest) = usage.wait_for(|u| u.bytes > limit && !u.oldest.is_empty()).await.map(|u| u.oldest.clone())
+        else {
             return;
         };
         for group in oldest {

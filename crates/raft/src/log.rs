@@ -236,7 +236,7 @@ impl Log {
         self.0.shared.drop_group(group, done);
     }
 
-    /// The first entry from `first` to `last` of each leader, and the last entry.
+    /// The last entry of each leader from `first` to `last`.
     pub(crate) fn leaders(&self, group: GroupId, first: u64, last: u64) -> Vec<LogPos> {
         self.0.shared.leaders(group, first, last)
     }
@@ -253,7 +253,13 @@ impl Log {
 
     /// Reads entries from `start` to before `end`, as far as there are any; about `bytes_max` of them, at least one. Those in
     /// memory cost no thread switch.
-    pub(crate) async fn read(&self, group: GroupId, start: u64, end: u64, bytes_max: usize) -> io::Result<Vec<NewEntry>> {
+    pub(crate) async fn read(
+        &self,
+        group: GroupId,
+        start: u64,
+        end: u64,
+        bytes_max: usize,
+    ) -> io::Result<Vec<NewEntry>> {
         let reads = self.0.shared.read(group, start, end, bytes_max);
         if reads.iter().all(|read| matches!(read, Read::Here(_))) {
             return collect(group, reads);

@@ -24,7 +24,9 @@ pub(crate) fn encode_membership(stored: &StoredMembership) -> Bytes {
     out.put_u8(u8::try_from(sets.len()).unwrap_or(u8::MAX));
     for set in sets {
         out.put_u16_le(u16::try_from(set.len()).unwrap_or(u16::MAX));
-        set.iter().for_each(|node| out.put_u64_le(*node));
+        for node in set {
+            out.put_u64_le(*node);
+        }
     }
     out.put_u16_le(u16::try_from(membership.nodes().count()).unwrap_or(u16::MAX));
     for (node, at) in membership.nodes() {

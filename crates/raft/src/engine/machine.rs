@@ -101,10 +101,7 @@ fn meta_of(state: &AppliedState) -> io::Result<SnapshotMetaOf<Types>> {
 }
 
 pub(crate) fn state_of(meta: &SnapshotMetaOf<Types>) -> AppliedState {
-    AppliedState {
-        last: meta.last_log_id.as_ref().map(pos),
-        membership: encode_membership(&meta.last_membership),
-    }
+    AppliedState { last: meta.last_log_id.as_ref().map(pos), membership: encode_membership(&meta.last_membership) }
 }
 
 fn committed(entry: Entry) -> Committed {
@@ -211,4 +208,3 @@ impl RaftSnapshotBuilder<Types> for CheckpointMark {
 pub(crate) fn receiver(machine: &Machine) -> Arc<dyn SnapshotSink> {
     machine.lock().receiver()
 }
-

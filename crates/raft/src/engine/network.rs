@@ -52,7 +52,12 @@ impl Client {
         mesh.call(self.to, Service::Raft, method, body, deadline, Class::Control).await.map_err(|e| unreached(&e))
     }
 
-    async fn ask(&self, method: u16, request: &VoteRequest<Types>, ttl: Duration) -> Result<VoteResponse<Types>, RPCError<Types>> {
+    async fn ask(
+        &self,
+        method: u16,
+        request: &VoteRequest<Types>,
+        ttl: Duration,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
         let answer = self.call(method, wire::put_vote_request(self.core.id, request), ttl).await?;
         wire::take_vote_response(&answer).map_err(|e| NetworkError::new(&e).into())
     }
@@ -82,11 +87,19 @@ impl RaftNetworkV2<Types> for Client {
         wire::take_append_response(&answer).map_err(|e| NetworkError::new(&e).into())
     }
 
-    async fn vote(&mut self, request: VoteRequest<Types>, option: RPCOption) -> Result<VoteResponse<Types>, RPCError<Types>> {
+    async fn vote(
+        &mut self,
+        request: VoteRequest<Types>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
         self.ask(method::VOTE, &request, option.hard_ttl()).await
     }
 
-    async fn pre_vote(&mut self, request: VoteRequest<Types>, option: RPCOption) -> Result<VoteResponse<Types>, RPCError<Types>> {
+    async fn pre_vote(
+        &mut self,
+        request: VoteRequest<Types>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
         self.ask(method::PRE_VOTE, &request, option.hard_ttl()).await
     }
 

@@ -152,7 +152,10 @@ impl openraft::AsyncRuntime for BowlineRuntime {
     }
 
     /// Openraft calls this in its own tests only.
-    #[expect(clippy::panic, reason = "a runtime inside the runtime would hide from the simulator, and nobody calls this")]
+    #[expect(
+        clippy::panic,
+        reason = "a runtime inside the runtime would hide from the simulator, and nobody calls this"
+    )]
     fn block_on<F, T>(&mut self, _future: F) -> T
     where
         F: Future<Output = T>,

@@ -9,8 +9,8 @@ use base::{Code, Disposition, NodeId};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use openraft::ReadPolicy;
-use openraft::async_runtime::WatchReceiver;
 use openraft::alias::{SnapshotMetaOf, SnapshotOf};
+use openraft::async_runtime::WatchReceiver;
 use openraft::raft::{VoteRequest, VoteResponse};
 use rpc::{Answer, Class, Refusal, Service};
 use rt::time::Instant;
@@ -33,7 +33,8 @@ fn not_running(core: &Core) -> Refusal {
 }
 
 fn quarantined(core: &Core) -> Refusal {
-    let message = format!("the log of group {} was damaged on node {}: it may only come back as a learner", core.id, core.node);
+    let message =
+        format!("the log of group {} was damaged on node {}: it may only come back as a learner", core.id, core.node);
     Refusal::new(QUARANTINED, Disposition::Retry { after: Duration::from_secs(1) }, message)
 }
 
@@ -117,10 +118,10 @@ async fn hand_over(core: &Core, raft: &RaftHandle, to: NodeId) -> Answer {
     let is_ready = {
         let metrics = raft.metrics();
         let metrics = metrics.borrow_watched();
-        let matched = metrics.replication.as_ref().and_then(|r| r.get(&to.0).cloned().flatten());
+        let matched = metrics.replication.as_ref().and_then(|r| r.get(&to.0).copied().flatten());
         let lag = metrics.last_log_index.unwrap_or(0).saturating_sub(matched.map_or(0, |m| m.index));
         let is_voter = metrics.membership_config.voter_ids().any(|n| n == to.0);
-        core.is_leading(&metrics) && is_voter && matched.is_some() && lag < 100
+        crate::group::is_leading(&metrics) && is_voter && matched.is_some() && lag < 100
     };
     if !is_ready {
         return Err(not_running(core));

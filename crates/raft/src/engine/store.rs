@@ -109,6 +109,8 @@ impl RaftLogReader<Types> for LogStore {
         }))
     }
 
+    /// The last entry of each leader: that is what the engine's list holds, although the trait's text speaks of the first. A test
+    /// in simulation found out.
     async fn get_key_log_ids(&mut self, range: RangeInclusive<Id>) -> io::Result<Vec<Id>> {
         Ok(self.log.leaders(self.group, range.start().index, range.end().index).into_iter().map(id).collect())
     }

@@ -8,9 +8,7 @@ use crate::AppliedState;
 use base::{Code, Disposition, GroupId, Reader};
 use bytes::{BufMut, Bytes, BytesMut};
 use openraft::LogId;
-use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse,
-};
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse};
 use rpc::Refusal;
 
 /// The numbers of the methods of [`rpc::Service::Raft`].

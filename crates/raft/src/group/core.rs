@@ -155,10 +155,6 @@ impl Core {
 
     // ---- reads ----
 
-    pub(crate) fn is_leading(&self, metrics: &Metrics) -> bool {
-        metrics.state == ServerState::Leader && metrics.running_state.is_ok()
-    }
-
     pub(crate) fn lease(&self) -> Result<LeaseRead, ReadError> {
         self.with_metrics(|m| self.lease_by(m)).ok_or(ReadError::Stopped)?
     }
@@ -166,7 +162,7 @@ impl Core {
     fn lease_by(&self, m: &Metrics) -> Result<LeaseRead, ReadError> {
         let not_leader = ReadError::NotLeader { leader: m.current_leader.map(NodeId) };
         let term = m.current_term;
-        if !self.is_leading(m) || self.lease_given_up.load(Ordering::Acquire) >= term {
+        if !is_leading(m) || self.lease_given_up.load(Ordering::Acquire) >= term {
             return Err(not_leader);
         }
         let membership = m.membership_config.membership();
@@ -183,10 +179,8 @@ impl Core {
             let acked = m.last_quorum_acked.map(|at| at.into_inner().0);
             acked.map_or(Instant::ZERO, |at| at + without_drift(self.timing.election_max))
         };
-        let is_settled = self
-            .machine
-            .applied_now()
-            .is_some_and(|applied| applied.term.0 == term && applied.node == self.node);
+        let is_settled =
+            self.machine.applied_now().is_some_and(|applied| applied.term.0 == term && applied.node == self.node);
         if now >= until || !is_settled {
             return Err(not_leader);
         }
@@ -198,14 +192,12 @@ impl Core {
     /// Whether this node leads but no majority has said so yet: a proposal is worth another try in a moment.
     pub(crate) async fn is_settling(&self) -> bool {
         let Some(Running { mut metrics, .. }) = self.running() else { return false };
-        let is_settled = |m: &Metrics| !self.is_leading(m) || m.last_quorum_acked.is_some();
-        let settled = async {
-            while !is_settled(&metrics.borrow_watched()) && metrics.changed().await.is_ok() {}
-        };
+        let is_settled = |m: &Metrics| !is_leading(m) || m.last_quorum_acked.is_some();
+        let settled = async { while !is_settled(&metrics.borrow_watched()) && metrics.changed().await.is_ok() {} };
         if rt::time::timeout(self.timing.election_max, settled).await.is_err() {
             return false;
         }
-        self.with_metrics(|m| self.is_leading(m)).unwrap_or(false)
+        self.with_metrics(is_leading).unwrap_or(false)
     }
 
     pub(crate) async fn read_index(&self, deadline: Instant) -> Result<LogIndex, ReadError> {
@@ -228,7 +220,8 @@ impl Core {
                     // A leader that has just died is noticed by its connection, or here.
                     let patience = left.min(Duration::from_secs(1));
                     let body = wire::bare(self.id);
-                    let call = self.mesh.call(leader, Service::Raft, method::READ_INDEX, body, patience, Class::Control);
+                    let call =
+                        self.mesh.call(leader, Service::Raft, method::READ_INDEX, body, patience, Class::Control);
                     match call.await.map(|answer| wire::take_index(&answer)) {
                         Ok(Ok(index)) => return Ok(LogIndex(index)),
                         Ok(Err(error)) => why = error.to_string().into(),
@@ -272,7 +265,7 @@ impl Core {
     pub(crate) async fn transfer(&self, to: Option<NodeId>, deadline: Duration) -> Result<(), ChangeError> {
         let raft = self.raft().ok_or_else(|| self.why_stopped())?;
         let target = self.with_metrics(|m| {
-            if !self.is_leading(m) {
+            if !is_leading(m) {
                 return Err(ChangeError::NotLeader { leader: m.current_leader.map(NodeId) });
             }
             let voters = m.membership_config.voter_ids().filter(|n| *n != self.node.0);
@@ -408,6 +401,10 @@ impl Core {
     }
 }
 
+pub(crate) fn is_leading(metrics: &Metrics) -> bool {
+    metrics.state == ServerState::Leader && metrics.running_state.is_ok()
+}
+
 /// A tenth more: a follower's clock may be slow.
 fn with_drift(d: Duration) -> Duration {
     d + d / 10
@@ -415,5 +412,5 @@ fn with_drift(d: Duration) -> Duration {
 
 /// A tenth less: this node's clock may be slow.
 fn without_drift(d: Duration) -> Duration {
-    d - d / 10
+    d * 9 / 10
 }

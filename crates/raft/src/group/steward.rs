@@ -16,8 +16,8 @@ use crate::engine::machine::MachineAdapter;
 use crate::engine::network::Network;
 use crate::engine::store::LogStore;
 use crate::engine::wire::{self, method};
-use crate::log::Head;
 use crate::engine::{RaftHandle, ServerMetricsReceiver, config};
+use crate::log::Head;
 use crate::{GroupState, GroupStatus, OpenError};
 use base::{Disposition, NodeId};
 use openraft::async_runtime::WatchReceiver;
@@ -63,11 +63,7 @@ enum End {
 }
 
 /// Looks after the group until its scope is cancelled. `leader_group` is the status of the group that this one follows.
-pub(crate) async fn run(
-    core: Arc<Core>,
-    first: Running,
-    leader_group: Option<watch::Receiver<GroupStatus>>,
-) {
+pub(crate) async fn run(core: Arc<Core>, first: Running, leader_group: Option<watch::Receiver<GroupStatus>>) {
     let mut next = Some(first);
     let mut restarts = 0;
     loop {
@@ -106,7 +102,7 @@ pub(crate) async fn run(
                 }
                 let is_retry = machine.is_some();
                 let why = machine.map_or(why, |error| error.to_string());
-                let is_due = up_since.elapsed() > Duration::from_secs(60) || core.log.failure().borrow().is_some();
+                let is_due = up_since.elapsed() > Duration::from_mins(1) || core.log.failure().borrow().is_some();
                 restarts = if is_due { 0 } else { restarts + 1 };
                 if !recover(&core, &why, is_retry, restarts).await {
                     return;

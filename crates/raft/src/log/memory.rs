@@ -101,9 +101,10 @@ impl GroupLog {
         if next < self.first {
             // Only among the missing at open: what is purged is never truncated.
             self.first = next;
-            self.missing = self.missing.and_then(|_| next.checked_sub(1)).filter(|m| {
-                self.head.purged.is_none_or(|p| *m > p.index.0)
-            });
+            self.missing = self
+                .missing
+                .and_then(|_| next.checked_sub(1))
+                .filter(|m| self.head.purged.is_none_or(|p| *m > p.index.0));
         }
         self.head.last = self.slots.back().map(|s| s.pos).or(self.head.purged);
         freed

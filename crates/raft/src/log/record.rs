@@ -359,11 +359,7 @@ fn take_head(from: &mut Reader<'_>) -> Option<Head> {
 }
 
 fn take_pos(from: &mut Reader<'_>) -> Option<LogPos> {
-    Some(LogPos {
-        term: Term(from.u64().ok()?),
-        node: NodeId(from.u64().ok()?),
-        index: LogIndex(from.u64().ok()?),
-    })
+    Some(LogPos { term: Term(from.u64().ok()?), node: NodeId(from.u64().ok()?), index: LogIndex(from.u64().ok()?) })
 }
 
 fn take_vote(from: &mut Reader<'_>) -> Option<Vote> {

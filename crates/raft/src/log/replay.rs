@@ -13,6 +13,9 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+/// What is wiped at once.
+const BLOCK: usize = 4096;
+
 /// What was read at open.
 pub(super) struct Replayed {
     pub(super) groups: BTreeMap<GroupId, GroupLog>,
@@ -78,6 +81,7 @@ pub(super) fn replay(dir: &Path, on_corruption: OnCorruption) -> Result<Replayed
         // A killed process may have left what it wrote in the page cache only, or a failed sync may have made the kernel
         // believe that it is on the disk. Nothing is answered on the strength of it before it surely is.
         file.write_all_at(link.bytes.get(..link.end).unwrap_or_default(), 0).map_err(io)?;
+        wipe(file, &link.bytes, link.end).map_err(io)?;
         file.sync_data().map_err(io)?;
         let crc = link.decoded.records.iter().rfind(|r| r.offset < link.end).map_or(0, |r| r.crc);
         replayed.current = Some(Current {
@@ -89,6 +93,20 @@ pub(super) fn replay(dir: &Path, on_corruption: OnCorruption) -> Result<Replayed
         });
     }
     Ok(replayed)
+}
+
+/// Overwrites what a torn write left behind the end. If the same record were written there again, what followed it
+/// before the crash would follow it once more.
+fn wipe(file: &File, bytes: &[u8], end: usize) -> io::Result<()> {
+    let mut at = end;
+    while at < bytes.len() {
+        let block = bytes.get(at..bytes.len().min(at + BLOCK)).unwrap_or_default();
+        if block.iter().any(|b| *b != 0) {
+            file.write_all_at(&vec![0; block.len()], at as u64)?;
+        }
+        at += block.len();
+    }
+    Ok(())
 }
 
 /// What was found on disk: the segments that count, oldest first, and what is behind a damage.
@@ -223,15 +241,17 @@ fn repair(
     for link in chain.iter().chain(beyond) {
         let behind = remains(link.number, &link.bytes, link.decoded.end);
         for found in link.decoded.records.iter().cloned().chain(behind) {
-            match &found.record {
-                Record::Segment(segment) => touched.extend(segment.heads.iter().map(|(group, _)| *group)),
-                _ => drop(touched.insert(found.group)),
+            if let Record::Segment(segment) = &found.record {
+                touched.extend(segment.heads.iter().map(|(group, _)| *group));
+            } else {
+                touched.insert(found.group);
             }
         }
     }
     chain.retain(|link| link.number <= damage.segment);
     if let Some(link) = chain.last_mut().filter(|link| link.number == damage.segment) {
-        let end = link.decoded.records.iter().map(|f| aligned(f.offset + f.len)).take_while(|e| *e <= damage.offset).last();
+        let end =
+            link.decoded.records.iter().map(|f| aligned(f.offset + f.len)).take_while(|e| *e <= damage.offset).last();
         link.end = end.unwrap_or(0);
     }
     chain.retain(|link| link.end > 0);
@@ -240,7 +260,8 @@ fn repair(
         files::set_aside(dir, *number)?;
     }
     (into.groups, into.heads) = (BTreeMap::new(), BTreeMap::new());
-    drop(apply(chain, into));
+    // What does not fit is what is being repaired.
+    apply(chain, into);
     for group in touched {
         let log = into.groups.entry(group).or_default();
         if log.has_missing() {

@@ -250,20 +250,16 @@ impl Shared {
         all
     }
 
-    /// The first entry from `first` to `last` of each leader, and the last entry.
+    /// The last entry of each leader from `first` to `last`.
     pub(super) fn leaders(&self, group: GroupId, first: u64, last: u64) -> Vec<LogPos> {
         let state = self.state();
         let Some(log) = state.groups.get(&group) else { return Vec::new() };
         let mut all: Vec<LogPos> = Vec::new();
-        let mut newest = None;
         for slot in (first.max(log.first_index())..=last).map_while(|index| log.get(index)) {
-            if all.last().is_none_or(|p| (p.term, p.node) != (slot.pos.term, slot.pos.node)) {
-                all.push(slot.pos);
+            match all.last_mut().filter(|p| (p.term, p.node) == (slot.pos.term, slot.pos.node)) {
+                Some(newest) => *newest = slot.pos,
+                None => all.push(slot.pos),
             }
-            newest = Some(slot.pos);
-        }
-        if newest.is_some_and(|pos| all.last() != Some(&pos)) {
-            all.extend(newest);
         }
         all
     }

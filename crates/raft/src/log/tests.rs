@@ -14,7 +14,8 @@ const A: GroupId = GroupId(7);
 const B: GroupId = GroupId(8);
 
 fn config() -> HostConfig {
-    let limits = LogLimits { segment_bytes: 2048, soft_bytes: 4096, hard_bytes: 1 << 20, cache_bytes: 300, keep_bytes: 0 };
+    let limits =
+        LogLimits { segment_bytes: 2048, soft_bytes: 4096, hard_bytes: 1 << 20, cache_bytes: 300, keep_bytes: 0 };
     HostConfig { limits, ..HostConfig::new(NodeId(1), "/log") }
 }
 
@@ -165,7 +166,8 @@ fn holds_what_was_acknowledged(note: &Note) {
     }
     for (group, entries) in &found.entries {
         for (index, entry) in entries {
-            let was_asked = [&note.acked, &last].iter().any(|m| m.entries.get(group).and_then(|e| e.get(index)) == Some(entry));
+            let was_asked =
+                [&note.acked, &last].iter().any(|m| m.entries.get(group).and_then(|e| e.get(index)) == Some(entry));
             assert!(was_asked, "entry {index} of {group} came from nowhere");
         }
     }

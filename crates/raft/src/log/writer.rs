@@ -99,8 +99,7 @@ impl Writer {
             if self.current.capacity - offset < size_of(&queued.record) {
                 break;
             }
-            let (len, sum) =
-                encode(&mut self.buffer, self.current.number, batch, crc, queued.group, &queued.record);
+            let (len, sum) = encode(&mut self.buffer, self.current.number, batch, crc, queued.group, &queued.record);
             crc = sum;
             let place = Place { segment: self.current.number, offset, len };
             placed.push((matches!(queued.record, Record::Append { .. }).then_some(place), sum));

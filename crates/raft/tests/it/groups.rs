@@ -130,7 +130,13 @@ async fn a_learner_joins_by_log_becomes_a_voter_and_is_removed() {
 }
 
 fn small() -> LogLimits {
-    LogLimits { segment_bytes: 1 << 16, soft_bytes: 1 << 17, hard_bytes: 1 << 20, cache_bytes: 1 << 15, keep_bytes: 1 << 13 }
+    LogLimits {
+        segment_bytes: 1 << 16,
+        soft_bytes: 1 << 17,
+        hard_bytes: 1 << 20,
+        cache_bytes: 1 << 15,
+        keep_bytes: 1 << 13,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

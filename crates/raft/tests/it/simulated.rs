@@ -36,7 +36,13 @@ fn name(n: u64) -> String {
 }
 
 fn limits() -> LogLimits {
-    LogLimits { segment_bytes: 1 << 14, soft_bytes: 1 << 15, hard_bytes: 1 << 20, cache_bytes: 1 << 12, keep_bytes: 1 << 12 }
+    LogLimits {
+        segment_bytes: 1 << 14,
+        soft_bytes: 1 << 15,
+        hard_bytes: 1 << 20,
+        cache_bytes: 1 << 12,
+        keep_bytes: 1 << 12,
+    }
 }
 
 async fn open(n: u64, scope: &Scope, board: &Shared) -> Option<(RaftHost, Group, Peek)> {
@@ -134,7 +140,7 @@ impl World<'_> {
         let mut builder = turmoil::Builder::new();
         builder
             .rng_seed(dice.roll())
-            .simulation_duration(Duration::from_secs(600))
+            .simulation_duration(Duration::from_mins(10))
             .tick_duration(Duration::from_millis(1))
             .min_message_latency(Duration::from_millis(0))
             .max_message_latency(Duration::from_millis(8));
@@ -149,7 +155,11 @@ impl World<'_> {
             let (board, runs) = (Arc::clone(&board), Arc::new(Mutex::new(0)));
             sim.host(name(n), move || {
                 let (node, board) = (node.clone(), Arc::clone(&board));
-                let run = { let mut r = runs.lock().unwrap(); *r += 1; *r - 1 };
+                let run = {
+                    let mut r = runs.lock().unwrap();
+                    *r += 1;
+                    *r - 1
+                };
                 async move {
                     node.run("main", live(n, run, board)).await;
                     Ok(())

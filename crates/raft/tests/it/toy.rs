@@ -89,7 +89,7 @@ impl StateMachine for Toy {
 
     fn install(&mut self, state: AppliedState, received: Box<dyn Any + Send>) -> Result<(), MachineError> {
         let saved = Saved { state, items: *received.downcast::<Vec<Bytes>>().unwrap() };
-        rt::fs::write_atomic(&self.path, &postcard::to_stdvec(&saved).unwrap()).map_err(again)?;
+        rt::fs::write_atomic(&self.path, &postcard::to_stdvec(&saved).unwrap()).map_err(|e| again(&e))?;
         self.state = saved.state;
         *self.peek.items.lock().unwrap() = saved.items;
         self.peek.installs.fetch_add(1, Ordering::SeqCst);
@@ -97,7 +97,7 @@ impl StateMachine for Toy {
     }
 }
 
-fn again(error: std::io::Error) -> MachineError {
+fn again(error: &std::io::Error) -> MachineError {
     MachineError::new(Disposition::Retry { after: Duration::from_millis(200) }, error.to_string())
 }
 
@@ -111,7 +111,7 @@ impl Checkpointer for Save {
         Box::pin(async move {
             let Self { path, saved } = *self;
             let bytes = postcard::to_stdvec(&saved).unwrap();
-            rt::blocking::run(move || rt::fs::write_atomic(&path, &bytes)).await.unwrap().map_err(again)?;
+            rt::blocking::run(move || rt::fs::write_atomic(&path, &bytes)).await.unwrap().map_err(|e| again(&e))?;
             Ok(saved.state)
         })
     }

@@ -120,7 +120,8 @@ impl World {
         let leads = |s: &GroupStatus| s.leader.is_some_and(|l| running.contains(&l));
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let seen = rt::time::timeout(PATIENCE, status.wait_for(leads)).await.expect("a leader in time").unwrap().leader;
+            let seen =
+                rt::time::timeout(PATIENCE, status.wait_for(leads)).await.expect("a leader in time").unwrap().leader;
             let node = &self.nodes[&seen.unwrap()];
             if node.group.status().state == GroupState::Leader {
                 return node;
