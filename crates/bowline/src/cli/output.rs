@@ -107,7 +107,7 @@ impl Output {
 
 /// `  Next   COMMAND    WHAT`.
 fn next_line(command: &str, what: &str, style: Style) -> String {
-    format!("  {}   {command:<34} {what}\n", style.paint(Tone::Strong, "Next")).replace(" \n", "\n")
+    format!("  {}   {command:<34}   {what}\n", style.paint(Tone::Strong, "Next")).replace(" \n", "\n")
 }
 
 /// Writes to standard output. A reader that has gone ends the command quietly, as it does for `cat`.
