@@ -63,7 +63,10 @@ impl Bowline {
             ));
         }
         let mut command = process::command(&self.program);
-        command.args(["start", "--log", "warn"]).arg("--state-dir").arg(&dir);
+        command.arg("start").arg("--state-dir").arg(&dir);
+        if std::env::var_os("BOWLINE_LOG").is_none() {
+            command.args(["--log", "warn"]);
+        }
         command.arg("--listen").args(self.nodes.get(member));
         command.arg("--dqlite-listen").args(self.addresses.get(member));
         let log = self.base.join(format!("{}.log", member + 1));
