@@ -189,15 +189,16 @@ impl Core {
         Ok(LeaseRead { term: Term(term), index: LogIndex(next.saturating_sub(1)), until })
     }
 
-    /// Whether this node leads but no majority has said so yet: a proposal is worth another try in a moment.
+    /// Whether this node leads and a majority says so again within a lease: it was elected a moment ago, or answers are late.
+    /// A proposal that was refused for that is worth another try.
     pub(crate) async fn is_settling(&self) -> bool {
         let Some(Running { mut metrics, .. }) = self.running() else { return false };
-        let is_settled = |m: &Metrics| !is_leading(m) || m.last_quorum_acked.is_some();
-        let settled = async { while !is_settled(&metrics.borrow_watched()) && metrics.changed().await.is_ok() {} };
-        if rt::time::timeout(self.timing.election_max, settled).await.is_err() {
-            return false;
-        }
-        self.with_metrics(is_leading).unwrap_or(false)
+        let lease = self.timing.election_max;
+        let is_due =
+            |m: &Metrics| !is_leading(m) || m.last_quorum_acked.is_some_and(|at| at.into_inner().0.elapsed() < lease);
+        let settled = async { while !is_due(&metrics.borrow_watched()) && metrics.changed().await.is_ok() {} };
+        let is_in_time = rt::time::timeout(lease, settled).await.is_ok();
+        is_in_time && self.with_metrics(is_leading).unwrap_or(false)
     }
 
     pub(crate) async fn read_index(&self, deadline: Instant) -> Result<LogIndex, ReadError> {
