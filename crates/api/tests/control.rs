@@ -1,4 +1,10 @@
 //! The control API from end to end: client, HTTP on a Unix socket, routes, and a node that keeps its databases in memory.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test says what is wrong by panicking"
+)]
 
 use api::control::{
     ByteStream, Client, ClientError, Control, Created, DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped,
@@ -29,7 +35,7 @@ impl Node {
     }
 }
 
-fn ready<'a, T: Send + 'a>(value: Result<T, Problem>) -> BoxFuture<'a, Result<T, Problem>> {
+fn ready<T: Send + 'static>(value: Result<T, Problem>) -> BoxFuture<'static, Result<T, Problem>> {
     std::future::ready(value).boxed()
 }
 
