@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// The longest payload of an entry.
-const PAYLOAD_MAX: usize = 24 << 20;
+/// The longest payload of an entry, in bytes.
+pub const PAYLOAD_MAX: usize = 24 << 20;
 /// How long a proposal waits for room in the log.
 const ROOM_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a change of members or leadership may take.

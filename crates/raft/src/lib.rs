@@ -17,7 +17,7 @@ mod machine;
 mod types;
 
 pub use error::{ChangeError, MachineError, OpenError, PAGES, ProposeError, ReadError};
-pub use group::{Group, GroupState, GroupStatus, LeaseRead, Proposed};
+pub use group::{Group, GroupState, GroupStatus, LeaseRead, PAYLOAD_MAX, Proposed};
 pub use host::{GroupOptions, HostConfig, LogLimits, OnCorruption, RaftHost, Timing};
 pub use machine::{Checkpointer, SnapshotRemote, SnapshotSink, SnapshotSource, StateMachine};
 pub use types::{AppliedState, Committed, LogPos, MembershipView, Payload};

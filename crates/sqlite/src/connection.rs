@@ -8,7 +8,7 @@ pub use value::{Access, Column, ConnectionOptions, Prepared, StatementId, Step, 
 use crate::error::SqlError;
 use crate::ffi::{Database, Failure, Hooks, OpenAs, STEPS_BETWEEN};
 use crate::limits::Limits;
-use crate::page_store::{Attachment, PageStore};
+use crate::page_store::{Attachment, PageStore, Shared};
 use crate::vfs;
 use base::Version;
 use libsqlite3_sys as sys;
@@ -42,6 +42,7 @@ pub struct Connection {
     hooks: Arc<Hooks>,
     limits: Arc<Limits>,
     attachment: Arc<Attachment>,
+    pages: Arc<Shared>,
     running: usize,
 }
 
@@ -64,7 +65,7 @@ impl Connection {
         });
         let database = database.map_err(|failure| own_error(&attachment, failure))?;
         let statements = Statements::new(options.statements_cached_max);
-        let mut connection = Self { statements, database, hooks, limits, attachment, running: 0 };
+        let mut connection = Self { statements, database, hooks, limits, attachment, pages: Arc::clone(&store.shared), running: 0 };
         connection.execute(&format!(
             "PRAGMA journal_mode=MEMORY; PRAGMA synchronous=OFF; PRAGMA temp_store=MEMORY; PRAGMA foreign_keys=ON; \
              PRAGMA cache_size=-{}",
@@ -104,7 +105,7 @@ impl Connection {
             Err(failure) => return Err(self.error(failure)),
         };
         let params = statement.as_ref().map_or(0, crate::ffi::Statement::params);
-        let statement = statement.map(|statement| self.statements.add(statement, tail, text));
+        let statement = statement.map(|statement| self.statements.add(statement, tail, text, None));
         Ok(Prepared { statement, params, tail })
     }
 
@@ -114,7 +115,7 @@ impl Connection {
         let Some(mut entry) = self.take(id) else { return };
         if let Some(text) = entry.text.take() {
             entry.statement.clear_bindings();
-            self.statements.keep(text, entry.statement, entry.tail);
+            self.statements.keep(text, entry.statement, entry.tail, entry.cost);
         }
     }
 
@@ -269,6 +270,19 @@ impl Connection {
         Ok(self.statements.get(id)?.statement.vm_steps())
     }
 
+    /// What the caller has noted as the cost of a statement, if it has. It stays with a statement that is
+    /// [released](Self::release) and taken again.
+    pub fn cost(&self, id: StatementId) -> Option<u64> {
+        self.statements.get(id).ok().and_then(|entry| entry.cost)
+    }
+
+    /// Notes what a statement costs, by the caller's measure.
+    pub fn set_cost(&mut self, id: StatementId, cost: u64) {
+        if let Ok(entry) = self.statements.get_mut(id) {
+            entry.cost = Some(cost);
+        }
+    }
+
     // ---- the connection's state ----
 
     /// Whether a transaction is open: BEGIN without COMMIT or ROLLBACK.
@@ -295,13 +309,36 @@ impl Connection {
 
     /// The caller's queue says it is this connection's turn to write. Transactions begun from now on read the head. Only one
     /// connection of a store may be granted at a time; two that are get `WriterBusy` from each other.
+    /// The grant ends with the leadership in which it was given, even if that comes back.
     pub fn grant_write(&mut self) {
-        self.attachment.grant(true);
+        self.pages.grant(&self.attachment);
+    }
+
+    /// Commits from now on are held: each is in no record before [`let_go`](Self::let_go), so that what belongs to it can be
+    /// made known first.
+    pub fn hold_commits(&mut self) {
+        let _was = self.attachment.set_holds(true);
+    }
+
+    /// The commit that made this version may be taken into a record, and later commits are not held any more. Does nothing if
+    /// none are held.
+    pub fn let_go(&mut self, commit: Option<Version>) {
+        if self.attachment.set_holds(false)
+            && let Some(version) = commit
+        {
+            self.pages.let_go_of(version);
+        }
+    }
+
+    /// Makes a version in which nothing has changed, so that the next record carries what the layer above adds to it. To be called
+    /// while granted, outside of transactions.
+    pub fn commit_nothing(&mut self) -> Result<Version, SqlError> {
+        self.pages.publish_nothing(&self.attachment)
     }
 
     /// The turn is over. An open write transaction is rolled back.
     pub fn revoke_write(&mut self) {
-        self.attachment.grant(false);
+        self.attachment.revoke();
         if self.is_writing() {
             for id in self.statements.running() {
                 self.end_run(id);
@@ -317,6 +354,11 @@ impl Connection {
     /// Whether a write transaction is open, so that the turn must not end yet.
     pub fn is_writing(&self) -> bool {
         self.database.is_writing()
+    }
+
+    /// Whether a transaction, or a statement in the middle of its run, has a version pinned: what it reads cannot change.
+    pub fn is_reading(&self) -> bool {
+        self.database.is_reading()
     }
 
     /// The version that the last commit made, once. `None` if nothing was committed since the last call.

@@ -166,6 +166,12 @@ impl Database {
         unsafe { sys::sqlite3_txn_state(self.raw, c"main".as_ptr()) == sys::SQLITE_TXN_WRITE }
     }
 
+    /// Whether a transaction of any kind is open.
+    pub(crate) fn is_reading(&self) -> bool {
+        // SAFETY: the connection is open, and it has a database of that name.
+        unsafe { sys::sqlite3_txn_state(self.raw, c"main".as_ptr()) != sys::SQLITE_TXN_NONE }
+    }
+
     pub(crate) fn last_insert_rowid(&self) -> i64 {
         // SAFETY: the connection is open.
         unsafe { sys::sqlite3_last_insert_rowid(self.raw) }

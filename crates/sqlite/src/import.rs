@@ -138,6 +138,6 @@ impl Iterator for Batches {
         let (base, version) = (self.base, self.base.next());
         self.base = version;
         let db_pages = if last { total } else { until - 1 };
-        Some(Ok(Record { term: self.term, base, version, db_pages, pages, extra: Bytes::new() }))
+        Some(Ok(Record { term: self.term, base, version, reign: 0, db_pages, pages, extra: Bytes::new() }))
     }
 }

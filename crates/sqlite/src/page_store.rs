@@ -65,7 +65,7 @@ impl Default for PageStoreOptions {
             verify_reads: VerifyReads::On,
             old_versions_bytes_max: 256 << 20,
             cache_bytes_max: 32 << 20,
-            transaction_bytes_max: 64 << 20,
+            transaction_bytes_max: 20 << 20,
             database_bytes_max: 1 << 40,
             checkpoint_sync_bytes: 1 << 20,
         }
@@ -75,8 +75,11 @@ impl Default for PageStoreOptions {
 /// What became of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Applied {
-    /// The committed version is now this one.
+    /// The committed version is now this one, with pages of another origin than what this node holds as the leader. If it
+    /// held commits of its own, they were dropped.
     Done(Version),
+    /// The committed version is now this one, which this node has made: its commits up to there are confirmed.
+    Confirmed(Version),
     /// The record does not fit: it was prepared in another term, or on another version. Every member skips it.
     Void,
 }
@@ -147,6 +150,12 @@ impl PageStore {
     /// The size of the committed database, in pages.
     pub fn pages(&self) -> u32 {
         self.shared.read_versions().committed_pages()
+    }
+
+    /// The term in which connections of this node may write; none while it does not lead, or since another's record came
+    /// between.
+    pub fn leads(&self) -> Option<base::Term> {
+        self.shared.read_versions().leading_term()
     }
 
     /// Keeps the committed version for reading. Never blocks the writer or a checkpoint.

@@ -9,9 +9,9 @@ use std::sync::Arc;
 /// The first byte of every record.
 const FORMAT: u8 = 1;
 /// The bytes before `extra`.
-const HEADER_LEN: usize = 40;
+const HEADER_LEN: usize = 48;
 /// A record of more pages is refused: 256 MiB.
-const PAGES_MAX: u32 = 65_536;
+pub(crate) const PAGES_MAX: u32 = 65_536;
 const RAW: u8 = 0;
 const ZERO_TRIMMED: u8 = 1;
 /// A zero run shorter than this is not worth eliding.
@@ -35,6 +35,9 @@ pub struct Record {
     pub base: Version,
     /// The version it makes.
     pub version: Version,
+    /// A random number of the time that its leader led without a break: a leader that has lost a record and leads again
+    /// tells by it whether what comes back from the log is what it holds. 0 if its pages are in no leader's memory.
+    pub reign: u64,
     /// The size of the database in that version, in pages.
     pub db_pages: u32,
     /// The changed pages, by ascending number, each within `db_pages`. A page that came to the database with this record
@@ -45,6 +48,22 @@ pub struct Record {
 }
 
 impl Record {
+    /// The most bytes that a page takes in a record.
+    pub const PAGE_LEN_MAX: usize = PAGE_SIZE + 5;
+
+    /// A record that is void everywhere: no entry has term 0. Who proposes it learns when everything before it is applied.
+    pub fn void() -> Self {
+        Self {
+            term: Term(0),
+            base: Version(0),
+            version: Version(1),
+            reign: 0,
+            db_pages: 0,
+            pages: Vec::new(),
+            extra: Bytes::new(),
+        }
+    }
+
     /// As bytes.
     pub fn encode(&self) -> Bytes {
         let mut out = BytesMut::with_capacity(HEADER_LEN + self.extra.len() + self.pages.len() * (PAGE_SIZE + 8));
@@ -56,6 +75,7 @@ impl Record {
         out.put_u32_le(self.db_pages);
         out.put_u32_le(u32::try_from(self.pages.len()).unwrap_or(u32::MAX));
         out.put_u32_le(u32::try_from(self.extra.len()).unwrap_or(u32::MAX));
+        out.put_u64_le(self.reign);
         out.put_slice(&self.extra);
         for page in &self.pages {
             out.put_u32_le(page.number.0);
@@ -88,7 +108,7 @@ impl Record {
             return Err(RecordError::Format(format));
         }
         let (term, base, version) = (Term(reader.u64()?), Version(reader.u64()?), Version(reader.u64()?));
-        let (db_pages, count, extra_len) = (reader.u32()?, reader.u32()?, reader.u32()?);
+        let (db_pages, count, extra_len, reign) = (reader.u32()?, reader.u32()?, reader.u32()?, reader.u64()?);
         if version <= base {
             return Err(RecordError::Versions { base, version });
         }
@@ -96,7 +116,7 @@ impl Record {
             return Err(RecordError::TooManyPages { count, db_pages });
         }
         let extra = bytes.slice_ref(reader.take(usize::try_from(extra_len).unwrap_or(usize::MAX))?);
-        Ok((Self { term, base, version, db_pages, pages: Vec::new(), extra }, reader, count))
+        Ok((Self { term, base, version, reign, db_pages, pages: Vec::new(), extra }, reader, count))
     }
 }
 
@@ -180,6 +200,7 @@ mod tests {
                 term: Term(term),
                 base: Version(base.into()),
                 version: Version(u64::from(base) + step),
+                reign: step,
                 db_pages: 1000,
                 pages: pages.into_iter().map(|(n, image)| PageImage { number: PageNo(n), image }).collect(),
                 extra: extra.into(),
@@ -225,6 +246,7 @@ mod tests {
             term: Term(1),
             base: Version(1),
             version: Version(2),
+            reign: 0,
             db_pages: 5,
             pages,
             extra: Bytes::new(),

@@ -2,17 +2,19 @@
 //!
 //! Level-triggered: each pass compares the whole list with what is open, so that a missed change costs nothing.
 
-use crate::database::Database;
+use crate::database::{Database, Phase};
 use crate::inner::Inner;
 use crate::session::{Session, SessionOptions};
 use crate::{ReadLevel, StoreError, Value};
 use base::{DbName, GroupId, NodeId};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How soon a pass that failed is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
+/// How long a look for what dropped databases have left waits for the newest list.
+const SWEEP_READ_MAX: Duration = Duration::from_secs(1);
 
 /// The tables of `sys` that belong to the store.
 pub(crate) const SCHEMA: &str = "\
@@ -74,31 +76,60 @@ pub(crate) fn join_ids(ids: &BTreeSet<NodeId>) -> String {
     ids.iter().map(|id| format!("{:016x}", id.0)).collect::<Vec<_>>().join(",")
 }
 
+/// A group as it stands in the list.
+pub(crate) fn group_value(group: GroupId) -> Value {
+    Value::Integer(group.0.cast_signed())
+}
+
 fn split_ids(text: &str) -> BTreeSet<NodeId> {
     text.split(',').filter_map(|id| u64::from_str_radix(id, 16).ok()).map(NodeId).collect()
 }
 
-/// Reads the list from this node's own copy of `sys`.
-pub(crate) async fn read(sys: &Arc<Database>) -> Result<Vec<DatabaseRow>, StoreError> {
+/// What the list says.
+#[derive(Debug, Default)]
+pub(crate) struct List {
+    /// The databases.
+    pub(crate) rows: Vec<DatabaseRow>,
+    /// Groups of rows that this version does not understand: nothing is done with them.
+    pub(crate) unread: BTreeSet<GroupId>,
+}
+
+impl List {
+    fn wants(&self, group: GroupId) -> bool {
+        self.unread.contains(&group) || self.rows.iter().any(|row| row.group_id == group)
+    }
+}
+
+/// Reads the list from this node's own copy of `sys`; none if there is no list yet.
+pub(crate) async fn read(sys: &Arc<Database>) -> Result<Option<List>, StoreError> {
     let options = SessionOptions { read: ReadLevel::Local, ..SessionOptions::default() };
     let mut session = Session::open(Arc::clone(sys), options)?;
     let exists = "SELECT 1 FROM sqlite_schema WHERE name = 'databases'";
     if session.rows(exists, &[]).await?.rows.is_empty() {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     let rows = session.rows("SELECT name, group_id, voters, state FROM databases", &[]).await?.rows;
-    let mut list = Vec::with_capacity(rows.len());
+    understand(rows).map(Some)
+}
+
+fn understand(rows: Vec<Vec<Value>>) -> Result<List, StoreError> {
+    let mut list = List::default();
     for row in rows {
-        let [Value::Text(name), Value::Integer(group), Value::Text(voters), Value::Text(state)] = row.as_slice() else {
-            tracing::error!(?row, "a row of sys.databases is not of its form");
-            continue;
+        let [name, group, voters, state] = row.as_slice() else {
+            return Err(StoreError::Internal(format!("a row of sys.databases is not of its form: {row:?}")));
         };
-        let parsed = (DbName::new(name.clone()), u64::try_from(*group), DatabaseState::from_str(state));
-        let (Ok(name), Ok(group), Some(state)) = parsed else {
-            tracing::error!(name, group, state, "a row of sys.databases names no database");
-            continue;
+        let group_id = group.integer().and_then(|group| u64::try_from(group).ok()).map(GroupId);
+        let Some(group_id) = group_id else {
+            return Err(StoreError::Internal(format!("a row of sys.databases names no group: {row:?}")));
         };
-        list.push(DatabaseRow { name, group_id: GroupId(group), voters: split_ids(voters), state });
+        let name = name.text().and_then(|name| DbName::new(name).ok());
+        let state = state.text().and_then(DatabaseState::from_str);
+        if let (Some(name), Some(state), Some(voters)) = (name, state, voters.text()) {
+            list.rows.push(DatabaseRow { name, group_id, voters: split_ids(voters), state });
+        } else {
+            tracing::error!(?row, "a row of sys.databases is not understood; what it names is left alone");
+            list.unread.insert(group_id);
+        }
     }
     Ok(list)
 }
@@ -107,10 +138,12 @@ pub(crate) async fn read(sys: &Arc<Database>) -> Result<Vec<DatabaseRow>, StoreE
 pub(crate) async fn run(store: Arc<Inner>) {
     let mut changes = store.sys().core().changes();
     let mut leadership = store.sys().leadership();
+    // What an earlier process has left half removed is looked for once; later, what a removal here may have left.
+    let mut sweep = Sweep::Due;
     loop {
         changes.borrow_and_update();
         leadership.borrow_and_update();
-        let done = pass(&store).await;
+        let done = pass(&store, &mut sweep).await;
         if let Err(error) = &done {
             tracing::warn!(%error, "the list of databases could not be followed; it is tried again");
         }
@@ -123,28 +156,65 @@ pub(crate) async fn run(store: Arc<Inner>) {
     }
 }
 
-async fn pass(store: &Arc<Inner>) -> Result<(), StoreError> {
-    let list = read(store.sys()).await?;
-    let wanted: BTreeMap<&DbName, &DatabaseRow> = list.iter().map(|row| (&row.name, row)).collect();
+/// Whether something may be left of databases that are not on the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sweep {
+    Due,
+    Done,
+}
+
+/// Brings this node in line with the list. One database that cannot be does not stop the others; the last error is told.
+async fn pass(store: &Arc<Inner>, sweep: &mut Sweep) -> Result<(), StoreError> {
+    let Some(list) = read(store.sys()).await? else { return Ok(()) };
+    let mut failed = None;
     for database in store.open_databases() {
-        let row = wanted.get(database.name());
-        if !database.name().is_sys() && row.is_none_or(|row| row.group_id != database.group_id()) {
-            store.close_and_remove(&database).await?;
+        if !database.name().is_sys() && !list.wants(database.group_id()) {
+            *sweep = Sweep::Due;
+            note(&mut failed, database.name(), store.close_and_remove(&database).await);
         }
     }
-    for row in &list {
-        let available = row.state != DatabaseState::Importing;
-        match store.database(&row.name) {
-            Some(database) => database.set_available(available),
-            None => store.open_database(row.name.clone(), row.group_id, available).await?,
-        }
+    for row in &list.rows {
+        note(&mut failed, &row.name, follow(store, row).await);
     }
-    if store.sys().check_leading().is_ok() {
-        for row in list.iter().filter(|row| row.state != DatabaseState::Ready && row.voters.contains(&store.node())) {
-            start(store, row).await?;
-        }
+    if *sweep == Sweep::Due && failed.is_none() && store.sys().group().status().membership.since.is_some() {
+        sweep_once(store, sweep).await;
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+fn note(failed: &mut Option<StoreError>, name: &DbName, done: Result<(), StoreError>) {
+    if let Err(error) = done {
+        tracing::warn!(database = %name, %error, "a database is not as the list of databases has it");
+        *failed = Some(error);
+    }
+}
+
+/// Opens one database of the list, if it is not, and starts its group if that is this node's to do.
+async fn follow(store: &Arc<Inner>, row: &DatabaseRow) -> Result<(), StoreError> {
+    let phase = if row.state == DatabaseState::Importing { Phase::Importing } else { Phase::Open };
+    match store.database(&row.name) {
+        Some(database) if database.group_id() == row.group_id => database.set_phase(phase),
+        Some(_) => return Err(StoreError::DatabaseExists { name: row.name.clone() }),
+        None => store.open_database(row.name.clone(), row.group_id, phase).await?,
+    }
+    if row.state != DatabaseState::Ready && store.sys().check_leading().is_ok() && row.voters.contains(&store.node()) {
+        start(store, row).await?;
     }
     Ok(())
+}
+
+/// Looks for what is left of dropped databases, if this node can learn which those are.
+async fn sweep_once(store: &Arc<Inner>, sweep: &mut Sweep) {
+    let swept = async {
+        store.sys().fresh(ReadLevel::Linearizable, false, SWEEP_READ_MAX).await?;
+        let Some(list) = read(store.sys()).await? else { return Ok(()) };
+        let wanted = list.unread.iter().copied().chain(list.rows.iter().map(|row| row.group_id)).collect();
+        store.sweep(&wanted).await
+    };
+    match swept.await {
+        Ok(()) => *sweep = Sweep::Done,
+        Err(error) => tracing::debug!(%error, "what dropped databases have left is looked for later"),
+    }
 }
 
 /// Starts a new database's group. Done by the leader of `sys`; a successor that does it again does the same again,
@@ -154,6 +224,7 @@ async fn start(store: &Arc<Inner>, row: &DatabaseRow) -> Result<(), StoreError> 
     if database.group().status().membership.since.is_none() {
         store.invite(row).await;
         let addresses = store.addresses(&row.voters);
+        let addresses = addresses.ok_or(StoreError::NotOpen { state: "waiting for the addresses of its members" })?;
         database.group().initialize(addresses).await?;
     }
     Ok(())
@@ -162,6 +233,16 @@ async fn start(store: &Arc<Inner>, row: &DatabaseRow) -> Result<(), StoreError> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_row_of_a_later_version_is_kept_and_one_without_a_group_stops_the_reading() {
+        let row = |name: &str, group: Value, state: &str| vec![name.into(), group, "1".into(), state.into()];
+        let rows = vec![row("shop", 2.into(), "ready"), row("next", 3.into(), "frozen"), row("../x", 4.into(), "ready")];
+        let list = understand(rows).unwrap();
+        assert_eq!(list.rows.len(), 1);
+        assert!([2, 3, 4].into_iter().all(|group| list.wants(GroupId(group))) && !list.wants(GroupId(5)));
+        assert!(understand(vec![row("shop", Value::Null, "ready")]).is_err());
+    }
 
     #[test]
     fn ids_survive_the_list() {

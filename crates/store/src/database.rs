@@ -1,14 +1,13 @@
 //! One database on this node: its pages, its Raft group, the queue of its writers, and who waits for what.
 
-use crate::answers::{Answer, Known, WriteId};
 use crate::core::Core;
 use crate::{ReadLevel, StoreError};
-use base::{DbName, GroupId, NodeId, Term, Version};
+use base::{DbName, GroupId, LogIndex, NodeId, Term, Version};
 use futures::future::BoxFuture;
-use raft::Group;
+use raft::{Group, LogPos};
 use rt::time::Instant;
 use sqlite::{Connection, ConnectionOptions, PageStore};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
@@ -22,6 +21,17 @@ pub struct Leadership {
     pub leader: Option<NodeId>,
 }
 
+/// Whether sessions may open a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// They may.
+    Open = 0,
+    /// It is filled from a file.
+    Importing = 1,
+    /// It is being closed.
+    Closing = 2,
+}
+
 /// One database on this node.
 #[derive(Debug)]
 pub struct Database {
@@ -31,14 +41,16 @@ pub struct Database {
     core: Arc<Core>,
     queue: Arc<Semaphore>,
     leadership: watch::Sender<Leadership>,
-    /// Whether sessions may open it: not while it is filled from a file.
-    available: AtomicBool,
+    phase: AtomicU8,
+    /// The last entry applied here.
+    applied: watch::Receiver<Option<LogPos>>,
     /// When this node's copy was last known to hold everything acknowledged.
     confirmed: Mutex<Option<Instant>>,
 }
 
 impl Database {
     pub(crate) fn new(name: DbName, group_id: GroupId, group: Group, core: Arc<Core>) -> Self {
+        let applied = group.watch_applied();
         Self {
             name,
             group_id,
@@ -46,7 +58,8 @@ impl Database {
             core,
             queue: Arc::new(Semaphore::new(1)),
             leadership: watch::Sender::default(),
-            available: AtomicBool::new(true),
+            phase: AtomicU8::new(Phase::Open as u8),
+            applied,
             confirmed: Mutex::new(None),
         }
     }
@@ -75,13 +88,27 @@ impl Database {
         &self.core
     }
 
-    pub(crate) fn set_available(&self, available: bool) {
-        self.available.store(available, Ordering::Release);
+    /// Says whether sessions may open it. It does not come back from closing.
+    pub(crate) fn set_phase(&self, phase: Phase) {
+        self.phase.fetch_max(phase as u8, Ordering::AcqRel);
+        if phase == Phase::Open {
+            // Only from importing.
+            let _was = self.phase.compare_exchange(
+                Phase::Importing as u8,
+                Phase::Open as u8,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            );
+        }
     }
 
-    /// Whether sessions may open it: not while it is filled from a file.
-    pub(crate) fn is_available(&self) -> bool {
-        self.available.load(Ordering::Acquire)
+    /// Whether sessions may open it.
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::Open,
+            1 => Phase::Importing,
+            _ => Phase::Closing,
+        }
     }
 
     pub(crate) fn connect(&self) -> Result<Connection, StoreError> {
@@ -130,20 +157,24 @@ impl Database {
         self.queue.close();
     }
 
-    pub(crate) fn reign(&self) -> u64 {
-        self.core.waiters.reign()
-    }
-
-    pub(crate) fn known(&self, id: WriteId) -> (Known, Version) {
-        self.core.known(id)
-    }
-
-    pub(crate) fn committed_locally(&self, version: Version, answer: Option<Answer>) {
-        self.core.release(version, answer);
-    }
-
     pub(crate) async fn await_commit(&self, version: Version, reign: u64) -> Result<(), StoreError> {
-        self.core.waiters.committed(version, reign).await.map_err(|_| StoreError::OutcomeUnknown)
+        self.core.committed(version, reign).await.map_err(|_| StoreError::OutcomeUnknown)
+    }
+
+    /// Waits until every commit made here is confirmed or dropped. Cancel-safe.
+    pub(crate) async fn settled(&self) {
+        let mut changes = self.core.changes();
+        let mut leadership = self.leadership();
+        while self.pages().head() > self.pages().committed() {
+            let moved = tokio::select! {
+                biased;
+                moved = changes.changed() => moved,
+                moved = leadership.changed() => moved,
+            };
+            if moved.is_err() {
+                return;
+            }
+        }
     }
 
     /// Waits until a read of `level` may begin on this node's committed version. Returns at once, without leaving the
@@ -152,8 +183,8 @@ impl Database {
         match level {
             ReadLevel::Local => Ok(()),
             ReadLevel::Linearizable => {
-                if self.group.lease().is_ok() {
-                    return Ok(());
+                if let Ok(lease) = self.group.lease() {
+                    return self.caught_up(lease.index, wait_max).await;
                 }
                 if leader_only {
                     self.check_leading()?;
@@ -173,6 +204,16 @@ impl Database {
                 }
             }
         }
+    }
+
+    /// Waits until an entry is applied here: others may have been told already that it is committed.
+    async fn caught_up(&self, index: LogIndex, wait_max: Duration) -> Result<(), StoreError> {
+        let is_applied = self.applied.borrow().is_some_and(|pos| pos.index >= index);
+        if is_applied {
+            return Ok(());
+        }
+        let wait = self.group.wait_applied(index, Instant::now() + wait_max);
+        Box::pin(wait).await.map_err(|e| read_error(&e, wait_max))
     }
 
     /// Asks the leader for its commit index and waits until that is applied here.

@@ -117,6 +117,14 @@ pub enum StoreError {
         /// Why.
         error: sqlite::OpenError,
     },
+    /// A transaction of the size that was configured would not fit the log.
+    #[error("transactions may have {max} bytes at most, not {asked}")]
+    TransactionLimit {
+        /// What was configured.
+        asked: u64,
+        /// What is possible.
+        max: u64,
+    },
     /// The product broke its own rule.
     #[error("internal error: {0}")]
     Internal(String),
@@ -140,10 +148,17 @@ impl StoreError {
     /// Whether the one who was asked does not lead: nothing was done, and asking the leader is all it takes.
     pub fn is_not_leader(&self) -> bool {
         match self {
-            Self::Call(rpc::CallError::Refused(refusal)) => refusal.code == NOT_LEADER,
+            Self::Call(rpc::CallError::Refused(refusal)) => {
+                refusal.code == NOT_LEADER || refusal.code == sqlite::SqlError::NotLeader.code().0
+            }
             Self::NotLeader { .. }
             | Self::Sql(sqlite::SqlError::NotLeader)
-            | Self::Call(rpc::CallError::Unknown { .. } | rpc::CallError::Down { .. }) => true,
+            | Self::Call(
+                rpc::CallError::Unknown { .. }
+                | rpc::CallError::Down { .. }
+                | rpc::CallError::Busy { .. }
+                | rpc::CallError::Deadline { sent: false, .. },
+            ) => true,
             _ => false,
         }
     }
@@ -192,6 +207,7 @@ impl Fault for StoreError {
             Self::Io { .. } => Code("BL-STORE-015"),
             Self::Call(e) => e.code(),
             Self::Encoding(_) => Code("BL-STORE-016"),
+            Self::TransactionLimit { .. } => Code("BL-STORE-020"),
         }
     }
 
@@ -220,6 +236,7 @@ impl Fault for StoreError {
             | Self::SysIsPermanent { .. }
             | Self::Name(_)
             | Self::BadOption { .. }
+            | Self::TransactionLimit { .. }
             | Self::TooManyRows { .. }
             | Self::SequenceOvertaken { .. } => Disposition::Refuse,
         }
@@ -349,5 +366,11 @@ pub const PAGES: &[ErrorPage] = &[
         title: "The database is being imported",
         cause: "`bowline db import` is still filling it from a file. It is opened to everybody when it is whole.",
         next: "Wait for the import to end; `bowline db list` shows the database then.",
+    },
+    ErrorPage {
+        code: Code("BL-STORE-020"),
+        title: "The limit of a transaction is too large",
+        cause: "A transaction's changed pages go to the other members as one entry of the log, which has a limit of its own.",
+        next: "Configure the limit that the message names, or a smaller one, and make large changes in several transactions.",
     },
 ];

@@ -6,7 +6,7 @@ use crate::inner::Inner;
 use crate::rows::{Command, Rows};
 use crate::session::{Session, SessionOptions};
 use crate::{StoreError, Value};
-use base::{DbName, NodeId};
+use base::{DbName, GroupId, NodeId};
 use bytes::Bytes;
 use rpc::{Answer, Caller, Class, Handler, Refusal, Service};
 use serde::{Deserialize, Serialize};
@@ -31,11 +31,11 @@ pub(crate) enum Request {
     /// Read.
     Query { database: DbName, command: Command },
     /// Answer when this database is open here, so that its group can start at once.
-    Opened { database: DbName },
+    Opened { database: DbName, group: GroupId },
     /// Keep a piece of a file that will be imported.
     Piece { id: u64, offset: u64, bytes: Bytes },
-    /// Fill a new database from the file that was carried here.
-    Fill { database: DbName, id: u64 },
+    /// Fill a new database from the file that was carried here. The name may have another group by now.
+    Fill { database: DbName, group: GroupId, id: u64 },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -98,16 +98,17 @@ pub(crate) async fn serve(store: &Arc<Inner>, request: &Request) -> Result<Reply
             Reply::Outcome(open(database)?.execute_once(*id, &command.sql, &params).await?)
         }
         Request::Query { database, command } => Reply::Rows(open(database)?.rows(&command.sql, &command.params).await?),
-        Request::Opened { database } => {
-            store.await_open(database).await;
+        Request::Opened { database, group } => {
+            let opened = rt::time::timeout(FORWARD_MAX, store.await_open(database, *group)).await;
+            opened.map_err(|_elapsed| StoreError::ReadTimeout { waited: FORWARD_MAX })?;
             Reply::Done
         }
         Request::Piece { id, offset, bytes } => {
             import::keep(store, *id, *offset, bytes.clone()).await?;
             Reply::Done
         }
-        Request::Fill { database, id } => {
-            let filled = import::fill_named(store, database, import::carried(store, *id)).await;
+        Request::Fill { database, group, id } => {
+            let filled = import::fill_named(store, database, *group, import::carried(store, *id)).await;
             import::forget(store, *id).await;
             filled?;
             Reply::Done

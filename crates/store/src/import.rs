@@ -5,11 +5,11 @@
 
 use crate::StoreError;
 use crate::core::RecordExtra;
-use crate::database::Database;
+use crate::database::{Database, Phase};
 use crate::forward::{self, Reply, Request};
 use crate::inner::Inner;
 use crate::machine::DONE;
-use base::{DbName, NodeId};
+use base::{DbName, GroupId, NodeId, Version};
 use bytes::Bytes;
 use sqlite::SourceFile;
 use std::path::{Path, PathBuf};
@@ -17,9 +17,15 @@ use std::sync::Arc;
 
 /// How large the pieces are in which a file is carried to the leader.
 const PIECE_BYTES: usize = 1 << 20;
+/// How the names of carried files begin.
+const PREFIX: &str = ".import-";
 
-/// Puts the file's pages in place of the empty database. Runs on the leader; nobody else may write meanwhile.
+/// Puts the file's pages in place of the empty database. Runs on the leader; nobody else may write meanwhile. A database that is
+/// open to sessions, or holds anything, is refused.
 pub(crate) async fn fill(database: &Arc<Database>, file: PathBuf) -> Result<(), StoreError> {
+    if database.phase() != Phase::Importing || database.pages().committed() != Version(0) {
+        return Err(StoreError::DatabaseExists { name: database.name().clone() });
+    }
     let _only_writer =
         database.slot_queue().acquire_owned().await.map_err(|_closed| StoreError::NotOpen { state: "closing" })?;
     let leading = database.leadership().borrow().leading;
@@ -76,7 +82,7 @@ fn read_piece(path: &Path, offset: u64) -> Result<Bytes, StoreError> {
 
 /// Where a carried file is kept.
 pub(crate) fn carried(store: &Inner, id: u64) -> PathBuf {
-    store.dir().join(format!(".import-{id:016x}"))
+    store.dir().join(format!("{PREFIX}{id:016x}"))
 }
 
 /// Keeps a piece of a carried file.
@@ -85,6 +91,20 @@ pub(crate) async fn keep(store: &Inner, id: u64, offset: u64, bytes: Bytes) -> R
     blocking(move || {
         let kept = rt::fs::File::create(&path).and_then(|file| file.write_all_at(&bytes, offset));
         kept.map_err(|source| StoreError::Io { what: format!("writing {}", path.display()), source })
+    })
+    .await
+}
+
+/// Removes what an earlier process has left of carried files.
+pub(crate) async fn sweep(dir: &Path) -> Result<(), StoreError> {
+    let dir = dir.to_owned();
+    blocking(move || {
+        for name in rt::fs::list(&dir).unwrap_or_default().iter().filter(|name| name.starts_with(PREFIX)) {
+            let path = dir.join(name);
+            rt::fs::remove_file(&path)
+                .map_err(|source| StoreError::Io { what: format!("removing {}", path.display()), source })?;
+        }
+        Ok(())
     })
     .await
 }
@@ -98,9 +118,10 @@ pub(crate) async fn forget(store: &Inner, id: u64) {
     }
 }
 
-/// Like [`fill`], by name.
-pub(crate) async fn fill_named(store: &Inner, name: &DbName, file: PathBuf) -> Result<(), StoreError> {
-    let database = store.database(name).ok_or_else(|| StoreError::NoSuchDatabase { name: name.clone() })?;
+/// Like [`fill`], by name and group.
+pub(crate) async fn fill_named(store: &Inner, name: &DbName, group: GroupId, file: PathBuf) -> Result<(), StoreError> {
+    let database = store.database(name).filter(|database| database.group_id() == group);
+    let database = database.ok_or_else(|| StoreError::NoSuchDatabase { name: name.clone() })?;
     fill(&database, file).await
 }
 

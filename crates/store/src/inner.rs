@@ -1,8 +1,8 @@
 //! The state behind a [`Store`](crate::Store): which databases are open on this node, and how they are opened and closed.
 
-use crate::catalog::DatabaseRow;
+use crate::catalog::{self, DatabaseRow};
 use crate::core::Core;
-use crate::database::Database;
+use crate::database::{Database, Leadership, Phase};
 use crate::forward::{self, Request};
 use crate::machine::{Machine, decode_extra};
 use crate::{StoreConfig, StoreError, replicator};
@@ -19,6 +19,8 @@ use tokio::sync::Notify;
 
 /// How long a new database's other members are waited for before its group starts without them.
 const INVITE_MAX: Duration = Duration::from_secs(2);
+/// How long a closing database waits for the writers that are in its queue already, and then for their commits.
+const WRITERS_MAX: Duration = Duration::from_secs(2);
 /// How long a closing database waits for its tasks.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
 
@@ -35,8 +37,16 @@ pub(crate) struct Inner {
     mesh: Arc<Mesh>,
     scope: Scope,
     sys: Arc<Database>,
-    open: Mutex<BTreeMap<DbName, Open>>,
+    open: Mutex<Databases>,
     opened: Notify,
+    catalog: Scope,
+}
+
+#[derive(Debug)]
+struct Databases {
+    by_name: BTreeMap<DbName, Open>,
+    /// No more are opened.
+    closing: bool,
 }
 
 impl Inner {
@@ -49,11 +59,12 @@ impl Inner {
         let name = DbName::sys();
         let sys = open(&config, &host, &scope, name.clone(), GroupId::SYS).await?;
         let database = Arc::clone(&sys.database);
-        let open = Mutex::new(BTreeMap::from([(name, sys)]));
-        Ok(Arc::new(Self { config, host, mesh, scope, sys: database, open, opened: Notify::new() }))
+        let open = Mutex::new(Databases { by_name: BTreeMap::from([(name, sys)]), closing: false });
+        let catalog = scope.child("catalog");
+        Ok(Arc::new(Self { config, host, mesh, scope, sys: database, open, opened: Notify::new(), catalog }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<DbName, Open>> {
+    fn lock(&self) -> MutexGuard<'_, Databases> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -70,8 +81,9 @@ impl Inner {
         &self.config.dir
     }
 
-    pub(crate) fn scope(&self) -> &Scope {
-        &self.scope
+    /// Follows the list of databases from now on.
+    pub(crate) fn follow_list(self: &Arc<Self>) {
+        drop(self.catalog.spawn_droppable("list", catalog::run(Arc::clone(self))));
     }
 
     pub(crate) fn sys(&self) -> &Arc<Database> {
@@ -79,40 +91,83 @@ impl Inner {
     }
 
     pub(crate) fn database(&self, name: &DbName) -> Option<Arc<Database>> {
-        self.lock().get(name).map(|open| Arc::clone(&open.database))
+        self.lock().by_name.get(name).map(|open| Arc::clone(&open.database))
     }
 
     pub(crate) fn open_databases(&self) -> Vec<Arc<Database>> {
-        self.lock().values().map(|open| Arc::clone(&open.database)).collect()
+        self.lock().by_name.values().map(|open| Arc::clone(&open.database)).collect()
     }
 
     /// Waits until a database is open here. Cancel-safe.
-    pub(crate) async fn await_open(&self, name: &DbName) -> Arc<Database> {
+    pub(crate) async fn await_open(&self, name: &DbName, group: GroupId) -> Arc<Database> {
         loop {
             let opened = self.opened.notified();
-            if let Some(database) = self.database(name) {
+            if let Some(database) = self.database(name).filter(|database| database.group_id() == group) {
                 return database;
             }
             opened.await;
         }
     }
 
-    pub(crate) async fn open_database(&self, name: DbName, group: GroupId, available: bool) -> Result<(), StoreError> {
+    pub(crate) async fn open_database(&self, name: DbName, group: GroupId, phase: Phase) -> Result<(), StoreError> {
         let open = open(&self.config, &self.host, &self.scope, name.clone(), group).await?;
-        open.database.set_available(available);
-        self.lock().insert(name, open);
+        open.database.set_phase(phase);
+        let late = {
+            let mut databases = self.lock();
+            if databases.closing {
+                Some(open)
+            } else {
+                databases.by_name.insert(name, open);
+                None
+            }
+        };
         self.opened.notify_waiters();
+        match late {
+            Some(open) => {
+                close(&open.database, &open.scope, Duration::ZERO).await;
+                Err(StoreError::NotOpen { state: "closing" })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Closes a database that was dropped, and removes its log and its files. It is forgotten last: if anything fails, this is
+    /// done again.
+    pub(crate) async fn close_and_remove(&self, database: &Arc<Database>) -> Result<(), StoreError> {
+        database.set_phase(Phase::Closing);
+        let scope = self.lock().by_name.get(database.name()).map(|open| open.scope.clone());
+        if let Some(scope) = scope {
+            close(database, &scope, Duration::ZERO).await;
+        }
+        self.host.drop_group(database.group_id()).await?;
+        self.remove_files(format!("{}.{}", database.name(), database.group_id())).await?;
+        self.lock().by_name.remove(database.name());
         Ok(())
     }
 
-    /// Closes a database that was dropped, and removes its log and its files.
-    pub(crate) async fn close_and_remove(&self, database: &Arc<Database>) -> Result<(), StoreError> {
-        let open = self.lock().remove(database.name());
-        if let Some(open) = open {
-            close(&open).await;
+    /// Removes what is left of databases that are not on the list: a node that stopped while it dropped one has no more than its log
+    /// and its files. To be called with a list that is known to be the newest.
+    pub(crate) async fn sweep(&self, wanted: &BTreeSet<GroupId>) -> Result<(), StoreError> {
+        let is_wanted = |group: &GroupId| *group == GroupId::SYS || wanted.contains(group);
+        for group in self.host.known_groups().into_iter().filter(|group| !is_wanted(group)) {
+            tracing::info!(%group, "the log of a database that was dropped is removed");
+            self.host.drop_group(group).await?;
         }
-        self.host.drop_group(database.group_id()).await?;
-        let dir = directory(&self.config, database.name(), database.group_id());
+        let dir = self.config.dir.clone();
+        let names = rt::blocking::run(move || rt::fs::list(&dir)).await;
+        let names = names.map_err(|end| StoreError::Internal(end.to_string()))?.unwrap_or_default();
+        for name in names {
+            let group = name.rsplit_once('.').and_then(|(_, group)| group.parse().ok()).map(GroupId);
+            if group.is_some_and(|group| !is_wanted(&group)) {
+                tracing::info!(directory = %name, "the files of a database that was dropped are removed");
+                self.remove_files(name).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn remove_files(&self, name: String) -> Result<(), StoreError> {
+        let dir = self.config.dir.join(name);
         let removed = rt::blocking::run({
             let dir = dir.clone();
             move || rt::fs::remove_dir_all(&dir)
@@ -125,19 +180,25 @@ impl Inner {
         }
     }
 
-    /// Refuses new writers everywhere, waits for the one at work, and makes everything applied durable in the files.
+    /// Lets the writers that wait already finish and refuses new ones, everywhere, and makes everything applied durable in the
+    /// files.
     pub(crate) async fn close_all(&self) {
-        let all: Vec<Open> = std::mem::take(&mut *self.lock()).into_values().collect();
-        for open in &all {
-            close(open).await;
-        }
+        let all: Vec<(Arc<Database>, Scope)> = {
+            let mut databases = self.lock();
+            databases.closing = true;
+            databases.by_name.values().map(|open| (Arc::clone(&open.database), open.scope.clone())).collect()
+        };
+        self.catalog.stop(CLOSE_MAX).await;
+        let closing = all.iter().map(|(database, scope)| close(database, scope, WRITERS_MAX));
+        futures::future::join_all(closing).await;
+        self.lock().by_name.clear();
     }
 
     /// Asks the members that start a group to open it, so that its first election finds them.
     pub(crate) async fn invite(&self, row: &DatabaseRow) {
         let others = row.voters.iter().filter(|id| **id != self.node());
         let asked = others.map(|id| async move {
-            let request = Request::Opened { database: row.name.clone() };
+            let request = Request::Opened { database: row.name.clone(), group: row.group_id };
             if let Err(error) = forward::call(self, *id, &request).await {
                 tracing::info!(node = %id, database = %row.name, %error, "a member could not open the new database yet");
             }
@@ -147,9 +208,10 @@ impl Inner {
         }
     }
 
-    pub(crate) fn addresses(&self, nodes: &BTreeSet<NodeId>) -> BTreeMap<NodeId, String> {
+    /// Where these nodes are. None if any of them is no member (yet) as far as this node knows.
+    pub(crate) fn addresses(&self, nodes: &BTreeSet<NodeId>) -> Option<BTreeMap<NodeId, String>> {
         let known = self.sys.group().status().membership;
-        nodes.iter().filter_map(|id| known.addresses.get(id).map(|address| (*id, address.clone()))).collect()
+        nodes.iter().map(|id| known.addresses.get(id).map(|address| (*id, address.clone()))).collect()
     }
 }
 
@@ -184,13 +246,18 @@ async fn open(
     Ok(Open { database, scope })
 }
 
-async fn close(open: &Open) {
-    open.database.close_queue();
-    // The writer at work keeps the queue's one permit; its commit is answered before the replicator stops.
-    open.scope.stop(CLOSE_MAX).await;
-    open.database.core().lose();
-    if let Err(error) = open.database.group().checkpoint().await {
-        tracing::warn!(database = %open.database.name(), %error, "no checkpoint at close; the log is replayed at the next start");
+async fn close(database: &Database, scope: &Scope, writers_max: Duration) {
+    // Who waits in the queue already is served; who comes after this waits for nothing and is refused with the next line.
+    let turn = rt::time::timeout(writers_max, database.slot_queue().acquire_owned()).await;
+    database.close_queue();
+    if rt::time::timeout(writers_max, database.settled()).await.is_err() || turn.is_err() {
+        tracing::info!(database = %database.name(), "it closes before its writers are done; they learn that it did");
     }
-    open.database.group().stop().await;
+    scope.stop(CLOSE_MAX).await;
+    database.set_leadership(Leadership::default());
+    database.core().lose();
+    if let Err(error) = database.group().checkpoint().await {
+        tracing::warn!(database = %database.name(), %error, "no checkpoint at close; the log is replayed at the next start");
+    }
+    database.group().stop().await;
 }

@@ -29,5 +29,5 @@ pub use read::{ReadLevel, UnknownReadLevel};
 pub use rows::{Command, ROWS_MAX, Rows};
 pub use session::{BadName, Columns, Fetch, Flow, Row, RowSink, Session, SessionOptions, Statement};
 pub use sqlite::{InterruptHandle, Prepared, StatementId, ValueRef};
-pub use store::{Store, StoreConfig};
+pub use store::{Store, StoreConfig, TRANSACTION_BYTES_MAX};
 pub use value::Value;

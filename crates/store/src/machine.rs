@@ -1,7 +1,7 @@
 //! The state machine of a database's Raft group: applies records of pages, keeps the numbered answers, and hands out
 //! checkpoints and snapshots.
 
-use crate::core::{CheckpointExtra, Core, RecordExtra};
+use crate::core::{CheckpointExtra, Core};
 use crate::transfer::{Received, Receiver, Source};
 use base::Disposition;
 use bytes::Bytes;
@@ -29,14 +29,8 @@ impl Machine {
     }
 
     fn apply_record(&self, bytes: &Bytes, entry: &Committed) -> Result<Bytes, MachineError> {
-        let (applied, extra) =
-            self.core.pages.apply_encoded(bytes, entry.pos.term).map_err(|e| MachineError::of(&e))?;
-        match applied {
-            Applied::Done(version) => {
-                let extra: RecordExtra = postcard::from_bytes(&extra).map_err(corrupt)?;
-                self.core.applied(version, &extra.answers);
-                Ok(Bytes::from_static(DONE))
-            }
+        match self.core.apply(bytes, entry.pos.term)? {
+            Applied::Done(_) | Applied::Confirmed(_) => Ok(Bytes::from_static(DONE)),
             Applied::Void => {
                 rt::sometimes!("a record met a state it was not made for");
                 Ok(Bytes::from_static(VOID))

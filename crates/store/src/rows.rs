@@ -61,17 +61,19 @@ impl Session {
     ///
     /// Not cancel-safe: a dropped future may or may not have committed.
     pub async fn transact(&mut self, commands: &[Command]) -> Result<Outcome, StoreError> {
+        let outcome = self.transact_all(commands).await;
+        if outcome.is_err() {
+            self.rollback();
+        }
+        outcome
+    }
+
+    async fn transact_all(&mut self, commands: &[Command]) -> Result<Outcome, StoreError> {
         self.execute(Statement::Sql("BEGIN IMMEDIATE"), &[]).await?;
         let mut outcome = Outcome::default();
         for command in commands {
             let params: Vec<ValueRef<'_>> = command.params.iter().map(Value::as_ref).collect();
-            match self.execute(Statement::Sql(&command.sql), &params).await {
-                Ok(done) => outcome = done,
-                Err(error) => {
-                    self.rollback();
-                    return Err(error);
-                }
-            }
+            outcome = self.execute(Statement::Sql(&command.sql), &params).await?;
         }
         self.execute(Statement::Sql("COMMIT"), &[]).await?;
         Ok(outcome)

@@ -2,14 +2,14 @@
 
 use crate::answers::{Outcome, WriteId};
 use crate::catalog::{self, DatabaseState};
-use crate::database::{Database, Leadership};
+use crate::database::{Database, Leadership, Phase};
 use crate::forward::{FORWARD_MAX, Forwarded, Reply, Request, call, call_bulk, serve};
 use crate::import;
 use crate::inner::Inner;
 use crate::rows::{Command, Rows};
 use crate::session::{Session, SessionOptions};
 use crate::{ReadLevel, StoreError};
-use base::{DbName, NodeId};
+use base::{DbName, GroupId, NodeId};
 use futures::future::BoxFuture;
 use lifecycle::Scope;
 use raft::RaftHost;
@@ -26,6 +26,17 @@ const CREATE_MAX: Duration = Duration::from_secs(10);
 /// How soon a request is tried again when there was no leader.
 const NOT_LEADER_RETRY: Duration = Duration::from_millis(50);
 
+/// The largest transaction that a store may be told to allow, in bytes of changed pages: its record must fit an entry of the log.
+pub const TRANSACTION_BYTES_MAX: u64 = 20 << 20;
+
+const _: () = {
+    // Beside the pages: the record's head, and some thousand answers of 40 bytes.
+    const BESIDE_MAX: usize = 1 << 20;
+    #[expect(clippy::cast_possible_truncation, reason = "20 MiB")]
+    const PAGES_MAX: usize = TRANSACTION_BYTES_MAX as usize / sqlite::PAGE_SIZE;
+    assert!(PAGES_MAX * sqlite::Record::PAGE_LEN_MAX + BESIDE_MAX <= raft::PAYLOAD_MAX);
+};
+
 /// Where a store lives, and with what limits.
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
@@ -33,7 +44,7 @@ pub struct StoreConfig {
     pub node: NodeId,
     /// The directory of the databases' files.
     pub dir: PathBuf,
-    /// Limits of each database.
+    /// Limits of each database; of a transaction, [`TRANSACTION_BYTES_MAX`] at most.
     pub pages: sqlite::PageStoreOptions,
 }
 
@@ -44,8 +55,15 @@ pub struct Store(Arc<Inner>);
 impl Store {
     /// Opens `sys` and every database that the list in it names, and follows the list from then on.
     pub async fn open(config: StoreConfig, host: RaftHost, mesh: Arc<Mesh>, scope: Scope) -> Result<Self, StoreError> {
+        if config.pages.transaction_bytes_max > TRANSACTION_BYTES_MAX {
+            return Err(StoreError::TransactionLimit {
+                asked: config.pages.transaction_bytes_max,
+                max: TRANSACTION_BYTES_MAX,
+            });
+        }
+        import::sweep(&config.dir).await?;
         let inner = Inner::open(config, host, mesh, scope).await?;
-        inner.scope().spawn_droppable("catalog", catalog::run(Arc::clone(&inner)));
+        inner.follow_list();
         Ok(Self(inner))
     }
 
@@ -57,11 +75,10 @@ impl Store {
         }
         self.await_leading(sys).await?;
         let mut session = Session::open(Arc::clone(sys), SessionOptions::default())?;
-        session.execute(crate::Statement::Sql(catalog::SCHEMA), &[]).await?;
         // The list's numbers start after the group of `sys`.
         let reserve = "INSERT INTO sqlite_sequence(name, seq) SELECT 'databases', 1 \
                        WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'databases')";
-        session.execute(crate::Statement::Sql(reserve), &[]).await?;
+        session.transact(&[Command::new(catalog::SCHEMA, []), Command::new(reserve, [])]).await?;
         Ok(())
     }
 
@@ -98,38 +115,49 @@ impl Store {
 
     /// Creates a database, started by the present voters, and waits until it takes writes. On any member.
     pub async fn create(&self, name: &DbName) -> Result<(), StoreError> {
-        self.list(name, DatabaseState::New).await?;
-        self.await_started(name).await?;
-        self.mark_ready(name).await
+        let group = self.list(name, DatabaseState::New).await?;
+        self.await_started(name, group).await?;
+        self.mark_ready(name, group).await
     }
 
     /// Creates a database with the contents of a plain SQLite file on this machine. On any member. If it fails, nothing of the
     /// database is left.
     pub async fn import(&self, name: &DbName, file: &Path) -> Result<(), StoreError> {
-        self.list(name, DatabaseState::Importing).await?;
+        let group = self.list(name, DatabaseState::Importing).await?;
         let filled = async {
-            let database = self.await_started(name).await?;
+            let database = self.await_started(name, group).await?;
             let leader = database.leadership().borrow().leader;
             match leader {
                 Some(leader) if leader != self.node() => {
                     let id = import::carry(&self.0, leader, file.to_owned()).await?;
-                    call_bulk(&self.0, leader, &Request::Fill { database: name.clone(), id }).await?;
+                    call_bulk(&self.0, leader, &Request::Fill { database: name.clone(), group, id }).await?;
                 }
                 _ => import::fill(&database, file.to_owned()).await?,
             }
-            self.mark_ready(name).await
+            self.mark_ready(name, group).await
         };
-        let filled = filled.await;
-        if filled.is_err()
-            && let Err(error) = self.drop_database(name).await
-        {
-            tracing::warn!(database = %name, %error, "what a failed import left could not be dropped");
+        let Err(error) = filled.await else { return Ok(()) };
+        // Only as long as nobody could open it: the answer to what made it ready may have been lost.
+        let delete = "DELETE FROM databases WHERE group_id = ?1 AND state = 'importing'";
+        let delete = Command::new(delete, [catalog::group_value(group)]);
+        match self.transact(&DbName::sys(), vec![delete]).await {
+            Ok(Outcome { rows_affected: 0, .. }) if self.is_ready(group).await? => Ok(()),
+            Ok(_) => Err(error),
+            Err(left) => {
+                tracing::warn!(database = %name, %left, "what a failed import left could not be dropped");
+                Err(error)
+            }
         }
-        filled
     }
 
-    /// Puts a new database on the list.
-    async fn list(&self, name: &DbName, state: DatabaseState) -> Result<(), StoreError> {
+    async fn is_ready(&self, group: GroupId) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM databases WHERE group_id = ?1 AND state = 'ready'";
+        let command = Command::new(sql, [catalog::group_value(group)]);
+        Ok(!self.query(&DbName::sys(), ReadLevel::Linearizable, command).await?.rows.is_empty())
+    }
+
+    /// Puts a new database on the list; gives its group.
+    async fn list(&self, name: &DbName, state: DatabaseState) -> Result<GroupId, StoreError> {
         if name.is_sys() {
             return Err(StoreError::DatabaseExists { name: name.clone() });
         }
@@ -139,13 +167,16 @@ impl Store {
         let now = i64::try_from(rt::time::wall().as_secs()).unwrap_or(i64::MAX);
         let params = [name.to_string().into(), catalog::join_ids(&voters).into(), state.as_str().into(), now.into()];
         let outcome = self.transact(&DbName::sys(), vec![Command::new(sql, params)]).await?;
-        if outcome.rows_affected == 0 { Err(StoreError::DatabaseExists { name: name.clone() }) } else { Ok(()) }
+        if outcome.rows_affected == 0 {
+            return Err(StoreError::DatabaseExists { name: name.clone() });
+        }
+        Ok(GroupId(outcome.last_insert_rowid.cast_unsigned()))
     }
 
     /// Waits until a listed database is open here and led somewhere.
-    async fn await_started(&self, name: &DbName) -> Result<Arc<Database>, StoreError> {
+    async fn await_started(&self, name: &DbName, group: GroupId) -> Result<Arc<Database>, StoreError> {
         let started = async {
-            let database = self.0.await_open(name).await;
+            let database = self.0.await_open(name, group).await;
             let mut leadership = database.leadership();
             let led = |now: &Leadership| now.leading.is_some() || now.leader.is_some_and(|l| l != self.node());
             leadership.wait_for(led).await.map_err(|_| StoreError::NotOpen { state: "closing" })?;
@@ -154,12 +185,17 @@ impl Store {
         rt::time::timeout(CREATE_MAX, started).await.map_err(|_| StoreError::ReadTimeout { waited: CREATE_MAX })?
     }
 
-    async fn mark_ready(&self, name: &DbName) -> Result<(), StoreError> {
-        let ready = Command::new("UPDATE databases SET state = 'ready' WHERE name = ?1", [name.to_string().into()]);
-        self.transact(&DbName::sys(), vec![ready]).await?;
+    async fn mark_ready(&self, name: &DbName, group: GroupId) -> Result<(), StoreError> {
+        let sql = "UPDATE databases SET state = 'ready' WHERE group_id = ?1";
+        let ready = Command::new(sql, [catalog::group_value(group)]);
+        let outcome = self.transact(&DbName::sys(), vec![ready]).await?;
+        if outcome.rows_affected == 0 {
+            // Dropped meanwhile.
+            return Err(StoreError::NoSuchDatabase { name: name.clone() });
+        }
         // The one who made it must be able to open it at once.
-        if let Some(database) = self.database(name) {
-            database.set_available(true);
+        if let Some(database) = self.database(name).filter(|database| database.group_id() == group) {
+            database.set_phase(Phase::Open);
         }
         Ok(())
     }

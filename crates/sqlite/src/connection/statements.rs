@@ -16,6 +16,16 @@ pub(super) struct Entry {
     pub(super) text: Option<Box<str>>,
     /// Whether it is in the middle of its run.
     pub(super) running: bool,
+    /// What the connection's user noted of it.
+    pub(super) cost: Option<u64>,
+}
+
+/// A statement that waits for its next use.
+#[derive(Debug)]
+struct Waiting {
+    statement: Statement,
+    tail: usize,
+    cost: Option<u64>,
 }
 
 /// Statements in use, and statements waiting.
@@ -23,7 +33,7 @@ pub(super) struct Entry {
 pub(super) struct Statements {
     used: BTreeMap<StatementId, Entry>,
     /// Oldest first.
-    waiting: IndexMap<Box<str>, (Statement, usize)>,
+    waiting: IndexMap<Box<str>, Waiting>,
     waiting_max: usize,
     last: u32,
 }
@@ -33,20 +43,20 @@ impl Statements {
         Self { used: BTreeMap::new(), waiting: IndexMap::new(), waiting_max, last: 0 }
     }
 
-    pub(super) fn add(&mut self, statement: Statement, tail: usize, text: Option<Box<str>>) -> StatementId {
+    pub(super) fn add(&mut self, statement: Statement, tail: usize, text: Option<Box<str>>, cost: Option<u64>) -> StatementId {
         self.last = self.last.wrapping_add(1);
         while self.used.contains_key(&StatementId(self.last)) {
             self.last = self.last.wrapping_add(1);
         }
         let id = StatementId(self.last);
-        self.used.insert(id, Entry { statement, tail, text, running: false });
+        self.used.insert(id, Entry { statement, tail, text, running: false, cost });
         id
     }
 
     /// Takes a waiting statement of that text into use.
     pub(super) fn reuse(&mut self, text: &str) -> Option<StatementId> {
-        let (text, (statement, tail)) = self.waiting.shift_remove_entry(text)?;
-        Some(self.add(statement, tail, Some(text)))
+        let (text, Waiting { statement, tail, cost }) = self.waiting.shift_remove_entry(text)?;
+        Some(self.add(statement, tail, Some(text), cost))
     }
 
     pub(super) fn get(&self, id: StatementId) -> Result<&Entry, SqlError> {
@@ -62,11 +72,11 @@ impl Statements {
     }
 
     /// Lets a statement that was reset and unbound wait for its next use.
-    pub(super) fn keep(&mut self, text: Box<str>, statement: Statement, tail: usize) {
+    pub(super) fn keep(&mut self, text: Box<str>, statement: Statement, tail: usize, cost: Option<u64>) {
         if self.waiting_max == 0 {
             return;
         }
-        self.waiting.insert(text, (statement, tail));
+        self.waiting.insert(text, Waiting { statement, tail, cost });
         if self.waiting.len() > self.waiting_max {
             self.waiting.shift_remove_index(0);
         }

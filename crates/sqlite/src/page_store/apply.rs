@@ -21,9 +21,9 @@ impl PageStore {
         let (head, _, _) = Record::decode_head(bytes)?;
         if head.term == entry_term {
             let mut versions = self.shared.write_versions();
-            if versions.apply_own(head.term, head.base, head.version) {
+            if versions.apply_own(&head) {
                 self.shared.publish_committed(&versions);
-                return Ok((Applied::Done(head.version), head.extra));
+                return Ok((Applied::Confirmed(head.version), head.extra));
             }
         }
         if head.term != entry_term || head.base != self.committed() {

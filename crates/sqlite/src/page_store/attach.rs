@@ -9,6 +9,9 @@ use base::{PageNo, Version};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// A record of more pages could not be read back.
+const RECORD_PAGES_MAX: usize = crate::record::PAGES_MAX as usize;
+
 /// Why a connection is of no more use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Poison {
@@ -20,7 +23,8 @@ pub(crate) enum Poison {
 #[derive(Debug)]
 pub(crate) struct Attachment {
     id: u64,
-    granted: AtomicBool,
+    /// The reign in which it may write; 0 for none.
+    granted: AtomicU64,
     poisoned: AtomicU8,
     /// The version of the current or last transaction.
     seen: AtomicU64,
@@ -28,6 +32,8 @@ pub(crate) struct Attachment {
     newest_seen: AtomicU64,
     /// The version of a commit that was not asked for yet; 0 for none.
     commit: AtomicU64,
+    /// Whether its commits are not to be taken into a record before they are let go.
+    holds: AtomicBool,
     /// Why the last call by SQLite failed, in our own terms.
     fault: Mutex<Option<SqlError>>,
 }
@@ -36,11 +42,12 @@ impl Attachment {
     pub(super) fn new(id: u64) -> Self {
         Self {
             id,
-            granted: AtomicBool::new(false),
+            granted: AtomicU64::new(0),
             poisoned: AtomicU8::new(0),
             seen: AtomicU64::new(0),
             newest_seen: AtomicU64::new(0),
             commit: AtomicU64::new(0),
+            holds: AtomicBool::new(false),
             fault: Mutex::new(None),
         }
     }
@@ -49,8 +56,17 @@ impl Attachment {
         self.id
     }
 
-    pub(crate) fn grant(&self, granted: bool) {
-        self.granted.store(granted, Ordering::Release);
+    /// Gives what it was.
+    pub(crate) fn set_holds(&self, holds: bool) -> bool {
+        self.holds.swap(holds, Ordering::AcqRel)
+    }
+
+    pub(super) fn holds(&self) -> bool {
+        self.holds.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn revoke(&self) {
+        self.granted.store(0, Ordering::Release);
     }
 
     pub(crate) fn poison(&self, Poison::LeadershipLost: Poison) {
@@ -104,12 +120,39 @@ impl Shared {
         self.write_versions().detach(attachment);
     }
 
+    /// Lets a connection write until it is revoked or leadership ends, even if it comes back.
+    pub(crate) fn grant(&self, attachment: &Attachment) {
+        let versions = self.write_versions();
+        attachment.granted.store(versions.reign(), Ordering::Release);
+    }
+
+    /// A commit that was held may be taken into a record.
+    pub(crate) fn let_go_of(&self, version: Version) {
+        self.write_versions().let_go_of(version);
+    }
+
+    /// Makes a version in which nothing has changed, for a commit whose record carries only what the layer above adds.
+    pub(crate) fn publish_nothing(&self, attachment: &Attachment) -> Result<Version, SqlError> {
+        let mut versions = self.write_versions();
+        attachment.check()?;
+        if !versions.leading() || attachment.granted.load(Ordering::Acquire) != versions.reign() {
+            return Err(SqlError::NotLeader);
+        }
+        if versions.writer().is_some() {
+            return Err(SqlError::WriterBusy);
+        }
+        let pages = versions.head_pages();
+        let version = versions.publish(Vec::new(), pages, attachment.holds());
+        attachment.see(version);
+        Ok(version)
+    }
+
     /// Begins a transaction: on the head if the connection may write, else on what is committed.
     pub(crate) fn begin(self: &Arc<Self>, attachment: &Attachment) -> Result<View, SqlError> {
         let mut versions = self.write_versions();
         attachment.check()?;
-        let granted = attachment.granted.load(Ordering::Acquire);
-        let pin = if granted && versions.leading() { versions.pin_head() } else { versions.pin_committed() };
+        let granted = versions.leading() && attachment.granted.load(Ordering::Acquire) == versions.reign();
+        let pin = if granted { versions.pin_head() } else { versions.pin_committed() };
         attachment.see(pin.version);
         drop(versions);
         Ok(View::of(Arc::clone(self), pin))
@@ -118,7 +161,7 @@ impl Shared {
     /// Begins a transaction of a connection that may not write on the view of its last one, if that is still the newest.
     pub(crate) fn begin_again(&self, attachment: &Attachment, idle: View) -> Option<View> {
         let committed = Version(self.committed.load(Ordering::Acquire));
-        let fits = attachment.check().is_ok() && !attachment.granted.load(Ordering::Acquire) && idle.resume(committed);
+        let fits = attachment.check().is_ok() && attachment.granted.load(Ordering::Acquire) == 0 && idle.resume(committed);
         if fits {
             attachment.see(committed);
         }
@@ -132,7 +175,12 @@ impl Shared {
         if !versions.leading() {
             return Err(SqlError::NotLeader);
         }
-        if !attachment.granted.load(Ordering::Acquire) || versions.writer().is_some_and(|id| id != attachment.id) {
+        let granted = attachment.granted.load(Ordering::Acquire);
+        if granted != 0 && granted != versions.reign() {
+            // Leadership went and came back: what was granted then does not count any more.
+            return Err(SqlError::NotLeader);
+        }
+        if granted == 0 || versions.writer().is_some_and(|id| id != attachment.id) {
             return Err(SqlError::WriterBusy);
         }
         if view.version() != versions.head() {
@@ -162,7 +210,10 @@ impl Shared {
             attachment.poison(Poison::LeadershipLost);
             return Err(SqlError::LeadershipLost);
         }
-        let version = versions.publish(changes, pages);
+        if changes.len() > RECORD_PAGES_MAX {
+            return Err(SqlError::TransactionTooLarge { bytes_max: self.options.transaction_bytes_max });
+        }
+        let version = versions.publish(changes, pages, attachment.holds());
         attachment.see(version);
         attachment.commit.store(version.0, Ordering::Release);
         let pin: Arc<Pin> = versions.pin_head();

@@ -17,7 +17,9 @@ impl PageStore {
         self.shared.write_versions().resign()
     }
 
-    /// All commits that were not taken yet, as one record with an empty `extra`; `None` if there are none. Records may be
+    /// Commits that were not taken yet, as one record with an empty `extra`; `None` if there are none. All of them, up to 4 MiB:
+    /// those past that, unless one commit alone is larger, are for the next record. Also `None` while the next one is held
+    /// (see [`Connection::hold_commits`](crate::Connection::hold_commits)). Records may be
     /// taken while earlier ones are in flight: each one's base is the version of the one before.
     pub fn next_record(&self) -> Option<Record> {
         self.shared.write_versions().next_record()

@@ -2,7 +2,7 @@
 //!
 //! A page's images are sorted by version. An image of version p that is followed by one of version n is needed while some
 //! *boundary* lies in p..n. Boundaries are the pinned versions, the committed version and the versions of records in
-//! flight. An image that is followed but needed is written down in `superseded` under n, so that the end of a boundary b
+//! flight or to come. An image that is followed but needed is written down in `superseded` under n, so that the end of a boundary b
 //! looks only at images with n > b. The key n is always the version of the very next image: were it not, dropping what is
 //! speculative would leave an entry that later takes a page's only image away (random SQL found that).
 
@@ -100,13 +100,18 @@ pub(crate) enum Found {
     File(PageHash),
 }
 
-/// A commit that is in no record yet, or the record that is in flight.
+/// More pages than this are put together in one record only if one commit has them.
+const MERGED_PAGES_MAX: usize = 1024;
+
+/// Commits that will be one record, or the record that is in flight.
 #[derive(Debug)]
 struct Change {
     version: Version,
     db_pages: u32,
     /// All pages that got an image, also those that a later commit of the same record cut off.
     pages: Vec<PageNo>,
+    /// Whether its last commit is not to be taken yet.
+    held: bool,
 }
 
 /// The state behind the lock of a page store.
@@ -118,10 +123,12 @@ pub(crate) struct Versions {
     committed: (Version, u32),
     head: (Version, u32),
     leading: Option<Term>,
+    /// A random number for the time since the last [`lead`](Self::lead).
+    reign: u64,
     /// The attachment that holds SQLite's RESERVED lock.
     writer: Option<u64>,
-    /// Commits not yet taken.
-    tail: Vec<Change>,
+    /// Commits not yet taken, by the record they will be in.
+    tail: VecDeque<Change>,
     /// Records taken and not yet applied.
     taken: VecDeque<Change>,
     pins: BTreeMap<(Version, u64), Arc<Pin>>,
@@ -149,8 +156,9 @@ impl Versions {
             committed: at,
             head: at,
             leading: None,
+            reign: 0,
             writer: None,
-            tail: Vec::new(),
+            tail: VecDeque::new(),
             taken: VecDeque::new(),
             pins: BTreeMap::new(),
             attachments: BTreeMap::new(),
@@ -171,6 +179,10 @@ impl Versions {
 
     pub(crate) fn head(&self) -> Version {
         self.head.0
+    }
+
+    pub(super) fn head_pages(&self) -> u32 {
+        self.head.1
     }
 
     pub(crate) fn committed_pages(&self) -> u32 {
@@ -248,6 +260,8 @@ impl Versions {
         inside(self.committed.0)
             || self.held.is_some_and(inside)
             || self.taken.iter().any(|record| inside(record.version))
+            // The last one's version is the head, or becomes it.
+            || self.tail.iter().rev().skip(1).any(|record| inside(record.version))
             || self.pins.range((from, 0)..(until, 0)).next().is_some()
     }
 
@@ -361,6 +375,7 @@ impl Versions {
     pub(super) fn lead(&mut self, term: Term) -> Resigned {
         let resigned = self.resign();
         self.leading = Some(term);
+        self.reign = rt::entropy::u64().max(1);
         resigned
     }
 
@@ -401,10 +416,9 @@ impl Versions {
 
     pub(super) fn next_record(&mut self) -> Option<Record> {
         let term = self.leading?;
-        let last = self.tail.last()?;
-        let (version, db_pages) = (last.version, last.db_pages);
+        let Change { version, db_pages, pages, .. } = self.tail.pop_front_if(|change| !change.held)?;
         let base = self.taken.back().map_or(self.committed.0, |record| record.version);
-        let numbers: BTreeSet<PageNo> = self.tail.drain(..).flat_map(|c| c.pages).collect();
+        let numbers: BTreeSet<PageNo> = pages.into_iter().collect();
         let pages = numbers
             .range(..=PageNo(db_pages))
             .filter_map(|&number| match self.find(number, version) {
@@ -412,15 +426,16 @@ impl Versions {
                 Found::File(_) => None,
             })
             .collect();
-        self.taken.push_back(Change { version, db_pages, pages: numbers.into_iter().collect() });
-        Some(Record { term, base, version, db_pages, pages, extra: Bytes::new() })
+        self.taken.push_back(Change { version, db_pages, pages: numbers.into_iter().collect(), held: false });
+        Some(Record { term, base, version, reign: self.reign, db_pages, pages, extra: Bytes::new() })
     }
 
     /// Takes a record of this node's own leadership, whose pages are here already.
-    pub(super) fn apply_own(&mut self, term: Term, base: Version, version: Version) -> bool {
-        let own = self.leading == Some(term)
-            && base == self.committed.0
-            && self.taken.front().is_some_and(|record| record.version == version);
+    pub(super) fn apply_own(&mut self, head: &Record) -> bool {
+        let own = self.leading == Some(head.term)
+            && self.reign == head.reign
+            && head.base == self.committed.0
+            && self.taken.front().is_some_and(|record| record.version == head.version);
         if own && let Some(record) = self.taken.pop_front() {
             self.commit((record.version, record.db_pages));
         }
@@ -431,8 +446,8 @@ impl Versions {
         if record.term != entry_term || record.base != self.committed.0 {
             return Applied::Void;
         }
-        if self.apply_own(record.term, record.base, record.version) {
-            return Applied::Done(record.version);
+        if self.apply_own(record) {
+            return Applied::Confirmed(record.version);
         }
         if self.head != self.committed {
             // Not this node's record: what its connections have built upon the committed version is void.
@@ -462,11 +477,25 @@ impl Versions {
 
     pub(super) fn detach(&mut self, attachment: &Attachment) {
         self.release_writer(attachment);
+        if attachment.holds()
+            && let Some(version) = self.tail.back().filter(|last| last.held).map(|last| last.version)
+        {
+            self.let_go_of(version);
+        }
         self.attachments.remove(&attachment.id());
     }
 
     pub(super) fn leading(&self) -> bool {
         self.leading.is_some()
+    }
+
+    pub(super) fn leading_term(&self) -> Option<Term> {
+        self.leading
+    }
+
+    /// The number of the time it leads; 0 if it does not.
+    pub(super) fn reign(&self) -> u64 {
+        if self.leading() { self.reign } else { 0 }
     }
 
     pub(super) fn writer(&self) -> Option<u64> {
@@ -483,17 +512,42 @@ impl Versions {
         }
     }
 
-    /// Makes the next speculative version.
-    pub(super) fn publish(&mut self, changes: Vec<(PageNo, PageRef)>, db_pages: u32) -> Version {
+    /// Makes the next speculative version. A held one is in no record before [`let_go_of`](Self::let_go_of).
+    pub(super) fn publish(&mut self, changes: Vec<(PageNo, PageRef)>, db_pages: u32, held: bool) -> Version {
         let version = self.head.0.next();
-        let pages = changes.iter().map(|(page, _)| *page).collect();
+        let fits = |last: &Change| !held && last.pages.len() + changes.len() <= MERGED_PAGES_MAX;
+        if !self.tail.back().is_some_and(fits) {
+            // Before the images are pushed: the versions at which records end are boundaries.
+            self.tail.push_back(Change { version, db_pages, pages: Vec::new(), held });
+        }
+        if let Some(change) = self.tail.back_mut() {
+            change.pages.extend(changes.iter().map(|(page, _)| *page));
+            (change.version, change.db_pages) = (version, db_pages);
+        }
         for (page, image) in changes {
             self.push(page, version, image);
         }
         self.head = (version, db_pages);
-        self.tail.push(Change { version, db_pages, pages });
         self.end_old_readers();
         version
+    }
+
+    /// A held commit may be taken, with those before it if they fit.
+    pub(super) fn let_go_of(&mut self, version: Version) {
+        let Some(at) = self.tail.iter().position(|change| change.held && change.version == version) else { return };
+        if let Some(change) = self.tail.get_mut(at) {
+            change.held = false;
+        }
+        let pages = |at: usize| self.tail.get(at).map_or(usize::MAX, |change| change.pages.len());
+        if let Some(before) = at.checked_sub(1)
+            && pages(before).saturating_add(pages(at)) <= MERGED_PAGES_MAX
+            && let Some(mut before) = self.tail.remove(before)
+            && let Some(change) = self.tail.get_mut(at - 1)
+        {
+            before.pages.append(&mut change.pages);
+            change.pages = before.pages;
+            self.boundary_ended(before.version);
+        }
     }
 }
 

@@ -187,6 +187,7 @@ fn a_large_database_opens_without_reading_its_pages() {
                 term: TERM,
                 base: store.committed(),
                 version: store.committed().next(),
+                reign: 0,
                 db_pages: pages,
                 pages: Vec::new(),
                 extra: Bytes::new(),

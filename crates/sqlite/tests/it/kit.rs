@@ -39,7 +39,7 @@ pub(crate) fn commit(store: &PageStore) -> Option<Bytes> {
     let record = store.next_record()?;
     let bytes = record.encode();
     let (applied, _) = store.apply_encoded(&bytes, record.term).unwrap();
-    assert_eq!(applied, Applied::Done(record.version));
+    assert_eq!(applied, Applied::Confirmed(record.version));
     Some(bytes)
 }
 

@@ -48,8 +48,8 @@ fn commits_that_wait_become_one_record_with_each_page_once() {
     assert_eq!(second.base, record.version, "a record may be made while another is in flight");
     assert_eq!(store.apply(&second, TERM), Applied::Void, "but not be applied before it");
     assert_eq!(store.apply(&record, Term(2)), Applied::Void, "nor in another term than it was made in");
-    assert_eq!(store.apply(&record, TERM), Applied::Done(record.version));
-    assert_eq!(store.apply(&second, TERM), Applied::Done(second.version));
+    assert_eq!(store.apply(&record, TERM), Applied::Confirmed(record.version));
+    assert_eq!(store.apply(&second, TERM), Applied::Confirmed(second.version));
     assert_eq!(store.apply(&second, TERM), Applied::Void, "nor twice");
 }
 
@@ -178,5 +178,5 @@ fn a_record_carries_what_the_layer_above_adds() {
     let bytes = record.encode();
     assert_eq!(Record::decode(&bytes).unwrap(), record);
     let (applied, extra) = store.apply_encoded(&bytes, TERM).unwrap();
-    assert_eq!((applied, extra.as_ref()), (Applied::Done(record.version), b"answers".as_slice()));
+    assert_eq!((applied, extra.as_ref()), (Applied::Confirmed(record.version), b"answers".as_slice()));
 }

@@ -23,7 +23,7 @@ pub enum Fetch {
 /// Takes rows as they are made, on whatever thread makes them.
 pub trait RowSink: Send + 'static {
     /// The query starts, or starts again because it outgrew the thread it began on: forget the rows given so far.
-    /// Called before the first row, also when there will be none.
+    /// Called before the first row, also when there will be none, but not when it fails before that.
     fn begin(&mut self, columns: Columns<'_>);
     /// One row.
     fn row(&mut self, row: Row<'_>) -> Flow;
@@ -86,21 +86,37 @@ pub(super) struct Cursor {
     pub(super) cached: bool,
 }
 
+/// Whether a query starts or goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begin {
+    /// It starts.
+    Now,
+    /// It has started before.
+    Before,
+}
+
 /// Tells the sink that rows of `statement` will follow.
-pub(super) fn begin<S: RowSink>(connection: &Connection, statement: StatementId, sink: &mut S) {
+fn begin<S: RowSink>(connection: &Connection, statement: StatementId, sink: &mut S) {
     let columns = connection.columns(statement).unwrap_or_default();
     sink.begin(Columns { columns: &columns });
 }
 
-/// Steps `statement` until it ends or the sink pauses.
+/// Steps `statement` until it ends or the sink pauses. The sink learns the columns after the first step: it is then that
+/// SQLite notices a changed schema.
 pub(super) fn run<S: RowSink>(
     connection: &mut Connection,
     statement: StatementId,
     sink: &mut S,
     pausing: Pausing,
+    from: Begin,
 ) -> Result<Fetch, SqlError> {
+    let mut from = from;
     loop {
-        match connection.step(statement)? {
+        let step = connection.step(statement)?;
+        if std::mem::replace(&mut from, Begin::Before) == Begin::Now {
+            begin(connection, statement, sink);
+        }
+        match step {
             Step::Done => return Ok(Fetch::Done),
             Step::Row => {
                 let flow = sink.row(Row { connection, statement });

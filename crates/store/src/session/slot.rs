@@ -9,13 +9,13 @@ use tokio::sync::OwnedSemaphorePermit;
 #[derive(Debug)]
 pub(super) struct Slot {
     _permit: OwnedSemaphorePermit,
-    /// The reign in which it was taken: commits made under it are awaited in this reign.
+    /// The reign in which it was taken: commits made under it are awaited in this reign, and none can be made in another.
     pub(super) reign: u64,
 }
 
 impl Slot {
-    /// Waits for the slot, first come first served. Cancel-safe: a dropped wait leaves the queue.
-    pub(super) async fn take(database: &Database, wait_max: Duration) -> Result<Self, StoreError> {
+    /// Waits for the right to the slot, first come first served. Cancel-safe: a dropped wait leaves the queue.
+    pub(super) async fn wait(database: &Database, wait_max: Duration) -> Result<OwnedSemaphorePermit, StoreError> {
         database.check_leading()?;
         let queue = database.slot_queue();
         let permit = if let Ok(permit) = std::sync::Arc::clone(&queue).try_acquire_owned() {
@@ -34,6 +34,11 @@ impl Slot {
         };
         // Leadership may have gone while this waited.
         database.check_leading()?;
-        Ok(Self { _permit: permit, reign: database.reign() })
+        Ok(permit)
+    }
+
+    /// The slot, with the right to it and the reign in which the connection was granted to write.
+    pub(super) fn new(permit: OwnedSemaphorePermit, reign: u64) -> Self {
+        Self { _permit: permit, reign }
     }
 }

@@ -11,17 +11,17 @@ use std::time::Duration;
 use store::{Session, SessionOptions, Statement, Store, StoreConfig, StoreError};
 
 /// A node that runs.
-pub struct Node {
-    pub id: NodeId,
-    pub address: String,
-    pub store: Store,
-    pub host: RaftHost,
-    pub mesh: Arc<Mesh>,
-    pub scope: Scope,
+pub(crate) struct Node {
+    pub(crate) id: NodeId,
+    pub(crate) address: String,
+    pub(crate) store: Store,
+    pub(crate) host: RaftHost,
+    pub(crate) mesh: Arc<Mesh>,
+    pub(crate) scope: Scope,
 }
 
 impl Node {
-    pub async fn start(id: u64, dir: &Path, address: &str) -> Self {
+    pub(crate) async fn start(id: u64, dir: &Path, address: &str) -> Self {
         let id = NodeId(id);
         let scope = Scope::new(&format!("node{id}"));
         let mesh = Mesh::new(Identity::Plain { node: id }, &scope).unwrap();
@@ -37,7 +37,7 @@ impl Node {
     }
 
     /// Stops in order.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.store.hand_over(Duration::from_secs(2)).await;
         self.store.close().await;
         self.host.stop(Duration::from_secs(2)).await;
@@ -46,24 +46,24 @@ impl Node {
     }
 
     /// Ends at once, as a power cut would: nothing is closed in order.
-    pub async fn cut(self) {
+    pub(crate) async fn cut(self) {
         self.scope.stop(Duration::ZERO).await;
     }
 
-    pub fn session(&self, name: &str) -> Result<Session, StoreError> {
+    pub(crate) fn session(&self, name: &str) -> Result<Session, StoreError> {
         let (name, options) = SessionOptions::default().parse(name).unwrap();
         self.store.session(&name, options)
     }
 }
 
 /// Three voters, the first of which founded the cluster.
-pub struct Cluster {
-    pub nodes: Vec<Node>,
-    pub dir: tempfile::TempDir,
+pub(crate) struct Cluster {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) dir: tempfile::TempDir,
 }
 
 impl Cluster {
-    pub async fn form(size: u64) -> Self {
+    pub(crate) async fn form(size: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut nodes = Vec::new();
         for id in 1..=size {
@@ -83,14 +83,14 @@ impl Cluster {
         Self { nodes, dir }
     }
 
-    pub async fn with_database(size: u64, name: &str) -> Self {
+    pub(crate) async fn with_database(size: u64, name: &str) -> Self {
         let cluster = Self::form(size).await;
         cluster.nodes[0].store.create(&DbName::new(name).unwrap()).await.unwrap();
         cluster
     }
 
     /// The node that leads a database.
-    pub async fn leader(&self, name: &str) -> &Node {
+    pub(crate) async fn leader(&self, name: &str) -> &Node {
         let name = DbName::new(name).unwrap();
         eventually("a leader", || {
             self.nodes.iter().find(|n| {
@@ -101,14 +101,14 @@ impl Cluster {
     }
 
     /// A node that does not.
-    pub async fn follower(&self, name: &str) -> &Node {
+    pub(crate) async fn follower(&self, name: &str) -> &Node {
         let leader = self.leader(name).await.id;
         self.nodes.iter().find(|n| n.id != leader).unwrap()
     }
 }
 
 /// Waits until `look` finds something; fails after 20 seconds.
-pub async fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = rt::time::Instant::now() + Duration::from_secs(20);
     loop {
         if let Some(found) = look() {
@@ -120,12 +120,12 @@ pub async fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T
 }
 
 /// Runs statements for their effect.
-pub async fn run(session: &mut Session, sql: &str) -> Result<store::Outcome, StoreError> {
+pub(crate) async fn run(session: &mut Session, sql: &str) -> Result<store::Outcome, StoreError> {
     session.execute(Statement::Sql(sql), &[]).await
 }
 
 /// The first value of the first row as text.
-pub async fn one(session: &mut Session, sql: &str) -> Result<String, StoreError> {
+pub(crate) async fn one(session: &mut Session, sql: &str) -> Result<String, StoreError> {
     let rows = session.rows(sql, &[]).await?;
     Ok(match rows.rows.first().and_then(|row| row.first()) {
         Some(store::Value::Integer(i)) => i.to_string(),

@@ -125,6 +125,7 @@ async fn what_was_acknowledged_survives_the_death_of_the_leader() {
     let leader = cluster.leader("shop").await;
     let mut session = leader.session("shop").unwrap();
     run(&mut session, "CREATE TABLE t(x); INSERT INTO t VALUES(1)").await.unwrap();
+    drop(session);
     let dead = leader.id;
     let at = cluster.nodes.iter().position(|n| n.id == dead).unwrap();
     cluster.nodes.remove(at).cut().await;
