@@ -65,7 +65,8 @@ impl Connection {
         });
         let database = database.map_err(|failure| own_error(&attachment, failure))?;
         let statements = Statements::new(options.statements_cached_max);
-        let mut connection = Self { statements, database, hooks, limits, attachment, pages: Arc::clone(&store.shared), running: 0 };
+        let mut connection =
+            Self { statements, database, hooks, limits, attachment, pages: Arc::clone(&store.shared), running: 0 };
         connection.execute(&format!(
             "PRAGMA journal_mode=MEMORY; PRAGMA synchronous=OFF; PRAGMA temp_store=MEMORY; PRAGMA foreign_keys=ON; \
              PRAGMA cache_size=-{}",

@@ -195,7 +195,10 @@ impl World {
         self.take();
         for record in std::mem::take(&mut self.in_flight) {
             let bytes = record.encode();
-            assert_eq!(self.store.apply_encoded(&bytes, self.term).unwrap().0, crate::Applied::Confirmed(record.version));
+            assert_eq!(
+                self.store.apply_encoded(&bytes, self.term).unwrap().0,
+                crate::Applied::Confirmed(record.version)
+            );
             let copy = Record::decode(&bytes).unwrap();
             assert_eq!(self.follower.apply(&copy, self.term), crate::Applied::Done(record.version));
             self.log.push(bytes);

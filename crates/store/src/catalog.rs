@@ -4,6 +4,7 @@
 
 use crate::database::{Database, Phase};
 use crate::inner::Inner;
+use crate::rows::Command;
 use crate::session::{Session, SessionOptions};
 use crate::{ReadLevel, StoreError, Value};
 use base::{DbName, GroupId, NodeId};
@@ -13,6 +14,8 @@ use std::time::Duration;
 
 /// How soon a pass that failed is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
+/// How long the list must have rested before databases whose maker is gone are taken for ready.
+const FINISH_AFTER: Duration = Duration::from_secs(15);
 /// How long a look for what dropped databases have left waits for the newest list.
 const SWEEP_READ_MAX: Duration = Duration::from_secs(1);
 
@@ -152,6 +155,9 @@ pub(crate) async fn run(store: Arc<Inner>) {
             moved = changes.changed() => if moved.is_err() { return },
             moved = leadership.changed() => if moved.is_err() { return },
             () = rt::time::sleep(RETRY_AFTER), if done.is_err() => {}
+            () = rt::time::sleep(FINISH_AFTER) => if let Err(error) = finish_created(&store).await {
+                tracing::debug!(%error, "what was created half is finished later");
+            },
         }
     }
 }
@@ -197,8 +203,27 @@ async fn follow(store: &Arc<Inner>, row: &DatabaseRow) -> Result<(), StoreError>
         Some(_) => return Err(StoreError::DatabaseExists { name: row.name.clone() }),
         None => store.open_database(row.name.clone(), row.group_id, phase).await?,
     }
-    if row.state != DatabaseState::Ready && store.sys().check_leading().is_ok() && row.voters.contains(&store.node()) {
+    if row.state == DatabaseState::Ready || store.sys().check_leading().is_err() {
+        return Ok(());
+    }
+    if row.voters.contains(&store.node()) {
         start(store, row).await?;
+    }
+    Ok(())
+}
+
+/// Takes the databases that have a leader for ready although nobody said so: who made them has died before it could. Done by the
+/// leader of `sys`, and not at once, because it is done by who made them, as a rule.
+async fn finish_created(store: &Arc<Inner>) -> Result<(), StoreError> {
+    let Some(list) = read(store.sys()).await? else { return Ok(()) };
+    for row in list.rows.iter().filter(|row| row.state == DatabaseState::New) {
+        let is_led = store.database(&row.name).is_some_and(|database| database.group().status().leader.is_some());
+        if is_led && store.sys().check_leading().is_ok() {
+            let sql = "UPDATE databases SET state = 'ready' WHERE group_id = ?1 AND state = 'new'";
+            let mut session = Session::open(Arc::clone(store.sys()), SessionOptions::default())?;
+            session.transact(&[Command::new(sql, [group_value(row.group_id)])]).await?;
+            tracing::info!(database = %row.name, "a database whose maker is gone is ready");
+        }
     }
     Ok(())
 }
@@ -237,7 +262,8 @@ mod tests {
     #[test]
     fn a_row_of_a_later_version_is_kept_and_one_without_a_group_stops_the_reading() {
         let row = |name: &str, group: Value, state: &str| vec![name.into(), group, "1".into(), state.into()];
-        let rows = vec![row("shop", 2.into(), "ready"), row("next", 3.into(), "frozen"), row("../x", 4.into(), "ready")];
+        let rows =
+            vec![row("shop", 2.into(), "ready"), row("next", 3.into(), "frozen"), row("../x", 4.into(), "ready")];
         let list = understand(rows).unwrap();
         assert_eq!(list.rows.len(), 1);
         assert!([2, 3, 4].into_iter().all(|group| list.wants(GroupId(group))) && !list.wants(GroupId(5)));

@@ -350,11 +350,7 @@ impl Session {
         (sink, Ok((fetch, settled.outcome)))
     }
 
-    async fn run_blocking<S: RowSink>(
-        &mut self,
-        job: Job,
-        mut sink: S,
-    ) -> (S, Result<(Fetch, Settled), StoreError>) {
+    async fn run_blocking<S: RowSink>(&mut self, job: Job, mut sink: S) -> (S, Result<(Fetch, Settled), StoreError>) {
         let Some(mut desk) = self.desk.take() else {
             return (sink, Err(StoreError::OutcomeUnknown));
         };

@@ -294,7 +294,9 @@ impl Store {
                 Ok(Ok(())) if database.name().is_sys() => to = database.group().status().leader,
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::warn!(database = %database.name(), %error, "leadership was not handed over"),
-                Err(_elapsed) => tracing::warn!(database = %database.name(), "no time was left to hand leadership over"),
+                Err(_elapsed) => {
+                    tracing::warn!(database = %database.name(), "no time was left to hand leadership over")
+                }
             }
         }
     }

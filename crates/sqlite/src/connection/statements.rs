@@ -43,7 +43,13 @@ impl Statements {
         Self { used: BTreeMap::new(), waiting: IndexMap::new(), waiting_max, last: 0 }
     }
 
-    pub(super) fn add(&mut self, statement: Statement, tail: usize, text: Option<Box<str>>, cost: Option<u64>) -> StatementId {
+    pub(super) fn add(
+        &mut self,
+        statement: Statement,
+        tail: usize,
+        text: Option<Box<str>>,
+        cost: Option<u64>,
+    ) -> StatementId {
         self.last = self.last.wrapping_add(1);
         while self.used.contains_key(&StatementId(self.last)) {
             self.last = self.last.wrapping_add(1);

@@ -161,7 +161,8 @@ impl Shared {
     /// Begins a transaction of a connection that may not write on the view of its last one, if that is still the newest.
     pub(crate) fn begin_again(&self, attachment: &Attachment, idle: View) -> Option<View> {
         let committed = Version(self.committed.load(Ordering::Acquire));
-        let fits = attachment.check().is_ok() && attachment.granted.load(Ordering::Acquire) == 0 && idle.resume(committed);
+        let fits =
+            attachment.check().is_ok() && attachment.granted.load(Ordering::Acquire) == 0 && idle.resume(committed);
         if fits {
             attachment.see(committed);
         }

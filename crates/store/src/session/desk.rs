@@ -132,8 +132,10 @@ impl Desk {
 
     /// After a statement: hands its commit to the replicator and lets the next writer in. What is left to do is to wait.
     pub(super) fn settle(&mut self, job: Job, result: Result<Fetch, SqlError>) -> Result<(Fetch, Settled), SqlError> {
-        let outcome =
-            Outcome { last_insert_rowid: self.connection.last_insert_rowid(), rows_affected: self.connection.changes() };
+        let outcome = Outcome {
+            last_insert_rowid: self.connection.last_insert_rowid(),
+            rows_affected: self.connection.changes(),
+        };
         let Some(reign) = self.slot.as_ref().map(|slot| slot.reign) else {
             // A read: what it saw was committed.
             return Ok((result?, Settled { outcome, rests_on: None }));

@@ -30,8 +30,7 @@ impl Node {
         let host = RaftHost::open(HostConfig::new(id, dir.join("log")), Arc::clone(&mesh), &scope).await.unwrap();
         let config = StoreConfig { node: id, dir: dir.join("databases"), pages: sqlite::PageStoreOptions::default() };
         let store = Store::open(config, host.clone(), Arc::clone(&mesh), scope.clone()).await.unwrap();
-        let handlers =
-            Handlers::new().with(Service::Raft, host.handler()).with(Service::Store, store.handler());
+        let handlers = Handlers::new().with(Service::Raft, host.handler()).with(Service::Store, store.handler());
         mesh.serve(listener, handlers);
         Self { id, address, store, host, mesh, scope }
     }
@@ -45,8 +44,10 @@ impl Node {
         self.scope.stop(Duration::from_secs(2)).await;
     }
 
-    /// Ends at once, as a power cut would: nothing is closed in order.
+    /// Ends without closing anything of the store in order. The engine must go, or its log could not be opened again in this
+    /// process.
     pub(crate) async fn cut(self) {
+        self.host.stop(Duration::from_secs(2)).await;
         self.scope.stop(Duration::ZERO).await;
     }
 
@@ -93,9 +94,9 @@ impl Cluster {
     pub(crate) async fn leader(&self, name: &str) -> &Node {
         let name = DbName::new(name).unwrap();
         eventually("a leader", || {
-            self.nodes.iter().find(|n| {
-                n.store.database(&name).is_some_and(|d| d.leadership().borrow().leading.is_some())
-            })
+            self.nodes
+                .iter()
+                .find(|n| n.store.database(&name).is_some_and(|d| d.leadership().borrow().leading.is_some()))
         })
         .await
     }

@@ -2,4 +2,5 @@
 
 mod harness;
 mod reads;
+mod sessions;
 mod writes;

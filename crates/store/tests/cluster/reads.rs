@@ -42,10 +42,7 @@ async fn without_a_majority_only_local_reads_are_served() {
     let shop = DbName::new("shop").unwrap();
     let want = leader.store.database(&shop).unwrap().pages().committed();
     for node in &cluster.nodes {
-        eventually("all to have it", || {
-            node.store.database(&shop).filter(|d| d.pages().committed() >= want)
-        })
-        .await;
+        eventually("all to have it", || node.store.database(&shop).filter(|d| d.pages().committed() >= want)).await;
     }
     drop(writer);
     cluster.nodes.pop().unwrap().cut().await;
