@@ -17,6 +17,7 @@ func clusterChecks() []check {
 		{name: "leader-is-one-of-the-servers", run: leaderIsKnown},
 		{name: "every-voter-names-the-leader", run: everyVoterNamesTheLeader},
 		{name: "cluster-lists-the-servers", run: clusterLists},
+		{name: "three-voters", run: threeVoters},
 		{name: "describe-and-weight", run: describeAndWeight},
 		{name: "dump", run: dump},
 		{name: "dump-of-nothing-is-refused", run: dumpOfNothing},
@@ -95,6 +96,25 @@ func clusterLists(s *suite) error {
 			return errors.New("no voter")
 		}
 		return nil
+	})
+}
+
+func threeVoters(s *suite) error {
+	if len(s.servers) != 3 {
+		return skipped("needs three servers")
+	}
+	return s.atLeader(func(ctx context.Context, c *client.Client) error {
+		members, err := c.Cluster(ctx)
+		if err != nil {
+			return err
+		}
+		voters := 0
+		for _, m := range members {
+			if m.Role == client.Voter {
+				voters++
+			}
+		}
+		return expect("voters", voters, 3)
 	})
 }
 
