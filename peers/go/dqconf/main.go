@@ -41,10 +41,9 @@ type check struct {
 // suite is what checks share.
 type suite struct {
 	servers []string
-	base    string
+	name    string
 	peer    string
 	pids    map[string]int
-	name    string
 	driver  *driver.Driver
 }
 
@@ -57,12 +56,12 @@ func quiet(client.LogLevel, string, ...interface{}) {}
 
 func main() {
 	servers := flag.String("s", "127.0.0.1:9000", "addresses of the servers, separated by commas")
-	base := flag.String("db", "conf", "prefix of the databases' names")
+	name := flag.String("db", "conf", "name of the database to work in; a second one has -other behind it")
 	peer := flag.String("peer", "bowline", "bowline, or "+peerDqlite)
 	pids := flag.String("pids", "", "ADDRESS=PID of the servers' processes, separated by commas: allows kill -9")
 	only := flag.String("only", "", "names of the checks to run, separated by commas")
 	flag.Parse()
-	s := &suite{servers: strings.Split(*servers, ","), base: *base, peer: *peer, pids: parsePids(*pids)}
+	s := &suite{servers: strings.Split(*servers, ","), name: *name, peer: *peer, pids: parsePids(*pids)}
 	store := client.NewInmemNodeStore()
 	must(store.Set(context.Background(), s.nodes()))
 	d, err := driver.New(store, driver.WithLogFunc(quiet), driver.WithConnectionTimeout(20*time.Second))
@@ -99,7 +98,6 @@ func (s *suite) verdict(c check) (verdict, why string) {
 	if s.peer == peerDqlite && c.unsafe != "" {
 		return "skip", c.unsafe
 	}
-	s.name = s.base + "-" + c.name
 	done := make(chan error, 1)
 	go func() {
 		defer func() {
@@ -136,7 +134,7 @@ func (s *suite) nodes() []client.NodeInfo {
 	return infos
 }
 
-// open gives a pool on the check's own database.
+// open gives a pool on the database that all checks work in.
 func (s *suite) open() (*sql.DB, error) { return s.openNamed(s.name) }
 
 func (s *suite) openNamed(name string) (*sql.DB, error) {

@@ -13,7 +13,7 @@ use sqlite::{PAGE_SIZE, View};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Columns, ReadLevel, Row, RowSink, SessionOptions, StatementId, Store, StoreError};
+use store::{Columns, Database, ReadLevel, Row, RowSink, SessionOptions, StatementId, Store, StoreError};
 
 /// The bit of OPEN's flags word that asks for this member's own copy, however old; dqlite's clients send no bits.
 const FLAG_LOCAL: u64 = 1;
@@ -52,10 +52,30 @@ impl<M: Membership> StoreBackend<M> {
         self.store.sys().leadership().borrow().leading.is_some()
     }
 
+    /// Waits until this node, which Raft says leads `sys`, writes to a database: after an election it first applies what is
+    /// left of earlier terms, and leadership of the databases follows that of `sys`. go-dqlite does not repeat a refused
+    /// OPEN, so a short wait here is an error less there.
+    async fn await_leading(&self, database: &Database) -> Result<(), Refusal> {
+        let mut here = database.leadership();
+        let mut sys = self.store.sys().leadership();
+        while here.borrow_and_update().leading.is_none() {
+            if sys.borrow_and_update().leader != Some(self.store.node()) {
+                return Err(Refusal::not_leader());
+            }
+            let changed = tokio::select! {
+                biased;
+                changed = here.changed() => changed,
+                changed = sys.changed() => changed,
+            };
+            changed.map_err(|_closing| Refusal::not_leader())?;
+        }
+        Ok(())
+    }
+
     /// The database's session, once it exists, and, where `options` say that it is wanted, once it is led here.
     async fn session(&self, name: &DbName, options: SessionOptions) -> Result<store::Session, Refusal> {
-        if options.leader_only && !self.leads() {
-            return Err(Refusal::not_leader());
+        if options.leader_only {
+            self.await_leading(self.store.sys()).await?;
         }
         if self.store.database(name).is_none() {
             match self.store.create(name).await {
@@ -71,20 +91,7 @@ impl<M: Membership> StoreBackend<M> {
             }
         };
         if options.leader_only {
-            // Leadership of the databases follows that of `sys`: the wait is short, and ends when that moves on.
-            let mut here = database.leadership();
-            let mut sys = self.store.sys().leadership();
-            while here.borrow_and_update().leading.is_none() {
-                if sys.borrow_and_update().leading.is_none() {
-                    return Err(Refusal::not_leader());
-                }
-                let changed = tokio::select! {
-                    biased;
-                    changed = here.changed() => changed,
-                    changed = sys.changed() => changed,
-                };
-                changed.map_err(|_closing| Refusal::not_leader())?;
-            }
+            self.await_leading(&database).await?;
         }
         Ok(store::Session::open(database, options)?)
     }
