@@ -48,10 +48,6 @@ impl<M: Membership> StoreBackend<M> {
         Self { store, membership }
     }
 
-    fn leads(&self) -> bool {
-        self.store.sys().leadership().borrow().leading.is_some()
-    }
-
     /// Waits until this node, which Raft says leads `sys`, writes to a database: after an election it first applies what is
     /// left of earlier terms, and leadership of the databases follows that of `sys`. go-dqlite does not repeat a refused
     /// OPEN, so a short wait here is an error less there.
@@ -133,8 +129,9 @@ impl<M: Membership> Backend for StoreBackend<M> {
     }
 
     async fn change(&self, change: Change) -> Result<(), Refusal> {
-        if !matches!(change, Change::Weight { .. }) && !self.leads() {
-            return Err(Refusal::not_leader());
+        if !matches!(change, Change::Weight { .. }) {
+            let leading = rt::time::timeout(OPEN_MAX, self.await_leading(self.store.sys()));
+            leading.await.map_err(|_elapsed| Refusal::not_leader())??;
         }
         self.membership.change(change).await
     }

@@ -98,7 +98,7 @@ fn debians_dqlite_shell_works() {
     }
     let leader = ask(".leader");
     assert!(dev.addresses.iter().any(|address| leader.trim() == address), "{leader}");
-    assert!(ask(&format!(".describe {}", leader.trim())).contains("Weight: 0"));
+    assert_eq!(ask(&format!(".describe {}", leader.trim())).trim(), format!("{}|0|0", leader.trim()));
     ask(&format!(".dump {} shop", leader.trim()));
     let dumped = std::fs::read(scratch.path().join("shop")).unwrap();
     assert!(dumped.starts_with(b"SQLite format 3\0"));

@@ -89,7 +89,9 @@ impl Membership for Directory {
                 Err(refuse("nodes join with a token: run `bowline token add` here and `bowline join` there"))
             }
             Change::Assign { id, role } if self.role(id) == Some(role) => Ok(()),
-            Change::Assign { id, .. } if self.role(id).is_none() => Err(refuse("no member has that id")),
+            Change::Assign { id, .. } | Change::Remove { id } if self.role(id).is_none() => {
+                Err(refuse("no member has that id"))
+            }
             Change::Assign { .. } => {
                 Err(refuse("roles follow the cluster's own rule (`bowline node list`) and are not assigned by hand"))
             }
