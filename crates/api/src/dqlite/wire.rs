@@ -18,7 +18,7 @@ const READ_AHEAD_MAX: usize = 64 << 10;
 /// An interrupt that found nothing running yet is repeated this often.
 const INTERRUPT_AGAIN: Duration = Duration::from_millis(5);
 /// A client that takes nothing of its answer for this long is cut off: it holds a version of the database.
-const SEND_MAX: Duration = Duration::from_secs(60);
+const SEND_MAX: Duration = Duration::from_mins(1);
 
 /// Why a connection ends.
 #[derive(Debug, thiserror::Error)]
