@@ -48,16 +48,17 @@ async fn run_node(config: NodeConfig, mut requests: StopRequests) -> Result<(), 
     let stopped = tokio::sync::Notify::new();
     let serving = api::control::serve(control, api::control::router(Arc::new(node.clone())), stopped.notified());
     let living = async {
-        let formation = match identity {
-            Some(formation) => formation,
-            None => tokio::select! {
+        let formation = if let Some(formation) = identity {
+            formation
+        } else {
+            let formed = tokio::select! {
                 biased;
-                () = shutdown.requested() => return Ok(()),
-                formation = formed.recv() => match formation {
-                    Some(formation) => formation,
-                    None => return Ok(()),
-                },
-            },
+                () = shutdown.requested() => None,
+                formation = formed.recv() => formation,
+            };
+            // A stop while the node waits to be formed is an ordinary end.
+            let Some(formation) = formed else { return Ok(()) };
+            formation
         };
         live(&node, formation, &shutdown, notify).await
     };

@@ -1,3 +1,5 @@
+//! What an identity on disk is worth: founding, loading, and every way its files can be wrong.
+
 use super::*;
 use std::os::unix::fs::PermissionsExt;
 

@@ -1,3 +1,5 @@
+//! The rule of roles against tables and random clusters.
+
 use super::*;
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! Frames there and back, and every wrong one.
+
 use super::*;
 use proptest::prelude::*;
 

@@ -58,7 +58,7 @@ mod tests {
         assert_eq!("linearizable".parse(), Ok(ReadLevel::Linearizable));
         assert_eq!("local".parse(), Ok(ReadLevel::Local));
         assert_eq!("bounded:250ms".parse(), Ok(ReadLevel::Bounded(Duration::from_millis(250))));
-        assert_eq!("bounded:2m".parse(), Ok(ReadLevel::Bounded(Duration::from_secs(120))));
+        assert_eq!("bounded:2m".parse(), Ok(ReadLevel::Bounded(Duration::from_mins(2))));
         for bad in ["", "bounded", "bounded:", "bounded:5", "bounded:s", "bounded:-1s", "stale", "local:1s"] {
             assert!(bad.parse::<ReadLevel>().is_err(), "{bad:?}");
         }

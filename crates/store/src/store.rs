@@ -276,31 +276,6 @@ impl Store {
         }
     }
 
-    /// Hands over what this node leads, `sys` first and the others to the node that leads it then, until `within` has passed.
-    /// Writers that wait meanwhile learn that this node does not lead any more.
-    pub async fn hand_over(&self, within: Duration) {
-        let deadline = Instant::now() + within;
-        let mut databases = self.databases();
-        databases.sort_by_key(|database| (!database.name().is_sys(), database.name().clone()));
-        let mut to = None;
-        for database in databases {
-            let leads = database.leadership().borrow().leading.is_some();
-            let alone = database.group().status().membership.all_voters().len() < 2;
-            if !leads || alone {
-                continue;
-            }
-            let handed = database.group().transfer_leadership(to);
-            match rt::time::timeout_at(deadline, handed).await {
-                Ok(Ok(())) if database.name().is_sys() => to = database.group().status().leader,
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!(database = %database.name(), %error, "leadership was not handed over"),
-                Err(_elapsed) => {
-                    tracing::warn!(database = %database.name(), "no time was left to hand leadership over")
-                }
-            }
-        }
-    }
-
     /// Closes every database: writers finish, everything applied is made durable in the files, the groups stop.
     pub async fn close(&self) {
         self.0.close_all().await;

@@ -101,7 +101,7 @@ pub struct ListenArgs {
     #[arg(
         long,
         value_name = "IP:PORT",
-        default_value = "127.0.0.1:9000",
+        default_value = "0.0.0.0:9000",
         env = "BOWLINE_DQLITE_LISTEN",
         hide_env = true
     )]

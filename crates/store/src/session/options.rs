@@ -105,7 +105,7 @@ mod tests {
                 read: ReadLevel::Local,
                 leader_only: false,
                 wait_max: Duration::from_secs(20),
-                idle_max: Duration::from_secs(60),
+                idle_max: Duration::from_mins(1),
                 statement_max: Some(Duration::from_millis(250)),
             }
         );

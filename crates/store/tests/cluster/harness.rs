@@ -37,7 +37,6 @@ impl Node {
 
     /// Stops in order.
     pub(crate) async fn stop(self) {
-        self.store.hand_over(Duration::from_secs(2)).await;
         self.store.close().await;
         self.host.stop(Duration::from_secs(2)).await;
         self.mesh.stop(Duration::from_secs(2)).await;

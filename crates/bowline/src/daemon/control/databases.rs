@@ -6,7 +6,7 @@ use base::{DbName, PageNo};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use sqlite::{PAGE_SIZE, View};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use store::{Command, Database, ReadLevel, Store, StoreError};
 
@@ -147,8 +147,8 @@ pub(super) async fn import(node: &Node, name: &DbName, mut file: ByteStream) -> 
     one(node, name).await
 }
 
-async fn write(path: &PathBuf, offset: u64, bytes: Bytes) -> Result<(), Problem> {
-    let file = path.clone();
+async fn write(path: &Path, offset: u64, bytes: Bytes) -> Result<(), Problem> {
+    let file = path.to_owned();
     let written =
         rt::blocking::run(move || rt::fs::File::create(&file).and_then(|f| f.write_all_at(&bytes, offset))).await;
     match written {

@@ -56,7 +56,7 @@ pub(super) async fn token_add(node: &Node, request: TokenRequest) -> Result<Toke
     let name = request.name.map(NodeName::new).transpose().map_err(|e| refused(&e))?;
     let valid = request.valid_s.map_or(TOKEN_VALID, Duration::from_secs);
     let (token, row) = node.cluster()?.token_add(name.as_ref(), valid).await.map_err(|e| refused(&e))?;
-    Ok(TokenIssued { id: row.id.to_string(), token: token.to_string(), expires: time(row.expires) })
+    Ok(TokenIssued { id: row.id.clone(), token: token.to_string(), expires: time(row.expires) })
 }
 
 pub(super) async fn token_list(node: &Node) -> Result<Vec<TokenInfo>, Problem> {
@@ -72,7 +72,7 @@ pub(super) async fn token_revoke(node: &Node, id: &str) -> Result<TokenInfo, Pro
 fn info(row: TokenRow) -> TokenInfo {
     let now = i64::try_from(rt::time::wall().as_secs()).unwrap_or(i64::MAX);
     TokenInfo {
-        id: row.id.to_string(),
+        id: row.id.clone(),
         state: match row.used_by {
             Some(_) => TokenState::Used,
             None if row.expires <= now => TokenState::Expired,
