@@ -101,13 +101,16 @@ impl Membership for Directory {
                 handed.map_err(|error| refuse(&format!("leadership transfer failed: {error}")))
             }
             Change::Weight { weight } => {
-                let weight = i64::try_from(weight).map_err(|_| refuse("the weight is too large"))?;
+                let stored = i64::try_from(weight).map_err(|_| refuse("the weight is too large"))?;
                 let node = self.store.node().0.cast_signed();
                 let update = Command::new(
                     "UPDATE nodes SET weight = ?1 WHERE id = ?2",
-                    [Value::Integer(weight), Value::Integer(node)],
+                    [Value::Integer(stored), Value::Integer(node)],
                 );
-                self.store.transact(&DbName::sys(), vec![update]).await.map(|_| ()).map_err(|e| refuse(&e.to_string()))
+                self.store.transact(&DbName::sys(), vec![update]).await.map_err(|e| refuse(&e.to_string()))?;
+                // Who has set it must find it so at once, before this node's copy of the row is looked at again.
+                self.known.send_modify(|known| known.weight = weight);
+                Ok(())
             }
         }
     }
