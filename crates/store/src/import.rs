@@ -9,14 +9,17 @@ use crate::database::{Database, Phase};
 use crate::forward::{self, Reply, Request};
 use crate::inner::Inner;
 use crate::machine::DONE;
-use base::{DbName, GroupId, NodeId, Version};
+use base::{DbName, GroupId, NodeId, Term, Version};
 use bytes::Bytes;
 use sqlite::SourceFile;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How large the pieces are in which a file is carried to the leader.
 const PIECE_BYTES: usize = 1 << 20;
+/// How long an import waits until the one who is to fill the database may write.
+const LEAD_MAX: Duration = Duration::from_secs(5);
 /// How the names of carried files begin.
 const PREFIX: &str = ".import-";
 
@@ -28,8 +31,7 @@ pub(crate) async fn fill(database: &Arc<Database>, file: PathBuf) -> Result<(), 
     }
     let _only_writer =
         database.slot_queue().acquire_owned().await.map_err(|_closed| StoreError::NotOpen { state: "closing" })?;
-    let leading = database.leadership().borrow().leading;
-    let term = leading.ok_or(StoreError::NotLeader { leader: None })?;
+    let term = leading_term(database).await?;
     let source = blocking(move || SourceFile::open(&file).map_err(StoreError::from)).await?;
     let mut batches = source.batches(database.pages(), term);
     let extra = Bytes::from(postcard::to_stdvec(&RecordExtra::default())?);
@@ -50,6 +52,17 @@ pub(crate) async fn fill(database: &Arc<Database>, file: PathBuf) -> Result<(), 
         if proposed.answer.as_ref() != DONE {
             return Err(StoreError::OutcomeUnknown);
         }
+    }
+}
+
+/// The term in which this node leads. Raft may have made it the leader a moment before it may write.
+async fn leading_term(database: &Database) -> Result<Term, StoreError> {
+    let mut leadership = database.leadership();
+    let leading = leadership.wait_for(|now| now.leading.is_some());
+    match rt::time::timeout(LEAD_MAX, leading).await {
+        Ok(Ok(now)) => now.leading.ok_or(StoreError::NotLeader { leader: now.leader }),
+        Ok(Err(_closed)) => Err(StoreError::NotOpen { state: "closing" }),
+        Err(_elapsed) => Err(StoreError::NotLeader { leader: None }),
     }
 }
 

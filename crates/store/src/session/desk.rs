@@ -218,4 +218,31 @@ mod tests {
             assert!(!looks_cheap(sql), "{sql:?}");
         }
     }
+
+    #[test]
+    fn a_read_by_key_runs_on_the_callers_thread_from_the_first_time_on_and_a_long_one_never_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pages, _) = sqlite::PageStore::open(dir.path(), sqlite::PageStoreOptions::default()).unwrap();
+        let core = Arc::new(Core::new(pages, crate::answers::Answers::default()));
+        let connection = Connection::open(&core.pages, sqlite::ConnectionOptions::default()).unwrap();
+        let mut desk = Desk::new(connection, core);
+        let mut runs_inline = |sql: &str| {
+            let id = desk.prepare_cached(sql).unwrap().statement.unwrap();
+            let job = desk.bind(id, &[], None, None).unwrap();
+            let inline = desk.run_inline(job, &mut cursor::NoRows::default()).is_some();
+            let cost = desk.connection.cost(id).unwrap();
+            desk.connection.release(id);
+            (inline, cost)
+        };
+        let key = "SELECT name FROM sqlite_schema WHERE rowid = 7";
+        let (first, cost) = runs_inline(key);
+        assert!(first && (1..=CHEAP_STEPS_MAX).contains(&cost), "{cost}");
+        assert!(runs_inline(key).0);
+        let long =
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) SELECT max(i) FROM n";
+        for _ in 0..2 {
+            let (inline, cost) = runs_inline(long);
+            assert!(!inline && cost > CHEAP_STEPS_MAX, "{cost}");
+        }
+    }
 }
