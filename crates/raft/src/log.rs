@@ -100,12 +100,14 @@ impl Log {
     /// Writes what is pending until `end` is done, and once more then. The one task of the log.
     pub(crate) async fn run(self, end: impl Future<Output = ()>) {
         let mut end = std::pin::pin!(end);
-        let mut housekeeping: Option<rt::task::Task<()>> = None;
+        let mut housekeeping: Option<rt::task::Task<bool>> = None;
         loop {
-            let is_last = tokio::select! {
+            let (is_last, may_housekeep) = tokio::select! {
                 biased;
-                () = self.0.shared.wake.notified() => false,
-                () = &mut end => true,
+                () = self.0.shared.wake.notified() => (false, true),
+                // What was freed while it ran is looked at now: if all proposals wait for room, no write will come.
+                did_something = finished(&mut housekeeping) => (false, did_something),
+                () = &mut end => (true, false),
             };
             let result = self.flush().await;
             if is_last {
@@ -119,11 +121,11 @@ impl Log {
                     () = rt::time::sleep(PROBE_EVERY) => {}
                 }
                 self.0.shared.wake.notify_one();
-            } else if housekeeping.as_ref().is_none_or(rt::task::Task::is_finished) && self.wants_housekeeping() {
+            } else if may_housekeep && housekeeping.is_none() && self.wants_housekeeping() {
                 let log = self.clone();
                 // Beside the writes, not before them; it ends by itself and is waited for below.
                 housekeeping = Some(rt::task::spawn("raft log housekeeping", async move {
-                    drop(rt::blocking::run(move || log.housekeep()).await);
+                    rt::blocking::run(move || log.housekeep()).await.unwrap_or(false)
                 }));
             }
         }
@@ -146,15 +148,17 @@ impl Log {
         self.0.shared.wants_housekeeping()
     }
 
-    /// Prepares the segment after this one, from one that nobody needs if there is one, and removes the others. Blocks.
-    pub(crate) fn housekeep(&self) {
+    /// Prepares the segment after this one, from one that nobody needs if there is one, and removes the others. Says whether it
+    /// changed anything. Blocks.
+    pub(crate) fn housekeep(&self) -> bool {
         let shared = &self.0.shared;
         let (dir, segment_bytes, current) = {
             let writer = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner);
             (writer.dir.clone(), writer.segment_bytes, writer.anchor.0)
         };
-        let mut is_removed = false;
+        let (mut is_removed, mut has_changed) = (false, false);
         for Dead { number, capacity, is_suspect } in shared.take_dead(current) {
+            has_changed = true;
             let made = if shared.wants_prepared() && capacity == segment_bytes && !is_suspect {
                 files::recycle(&dir, number, shared.next_number(), capacity).map(|p| shared.put_prepared(p))
             } else {
@@ -170,11 +174,15 @@ impl Log {
         }
         if shared.wants_prepared() {
             match files::create(&dir, shared.next_number(), segment_bytes) {
-                Ok(prepared) => shared.put_prepared(prepared),
+                Ok(prepared) => {
+                    shared.put_prepared(prepared);
+                    has_changed = true;
+                }
                 // The writer tries again when it needs one, and says so if that fails as well.
                 Err(error) => tracing::debug!(%error, "no segment of the Raft log could be prepared"),
             }
         }
+        has_changed
     }
 
     // ---- what groups do ----
@@ -307,6 +315,14 @@ impl Log {
     pub(crate) fn quarantined(&self) -> BTreeSet<GroupId> {
         self.groups().into_iter().filter(|g| self.head(*g).quarantined).collect()
     }
+}
+
+/// Waits for the end of the housekeeping under way and says whether it changed anything. Never ends if there is none.
+async fn finished(housekeeping: &mut Option<rt::task::Task<bool>>) -> bool {
+    let Some(task) = housekeeping else { return std::future::pending().await };
+    let did_something = task.await.unwrap_or(false);
+    *housekeeping = None;
+    did_something
 }
 
 fn first_segment(config: &HostConfig, shared: &Shared, segment_bytes: usize) -> io::Result<Current> {

@@ -47,7 +47,7 @@ fn effort(args: &SqlArgs) -> Effort {
         secs: args.secs.unwrap_or(if args.quick { 2.0 } else { 4.0 }),
         kills: args.kills.unwrap_or(choose(20, 4)),
         peer_kills: args.peer_kills.unwrap_or(choose(6, 2)),
-        footprint_rows: if args.quick { 5_000 } else { 20_000 },
+        footprint_rows: 20_000,
         large_bytes: args.large_bytes.unwrap_or(1 << 30),
         large_secs: if args.quick { 8.0 } else { 20.0 },
     }

@@ -83,7 +83,8 @@ pub(crate) async fn run(core: Arc<Core>, first: Running, leader_group: Option<wa
         let (raft, up_since) = (running.raft.clone(), Instant::now());
         core.set_running(Some(running.clone()));
         core.publish(None);
-        let end = Care { core: &core, running, leader_group: leader_group.clone() }.look_after().await;
+        let end =
+            Care { core: &core, running, leader_group: leader_group.clone(), campaigned_at: None }.look_after().await;
         core.set_running(None);
         drop(raft.shutdown().await);
         match end {
@@ -152,6 +153,7 @@ struct Care<'a> {
     core: &'a Arc<Core>,
     running: Running,
     leader_group: Option<watch::Receiver<GroupStatus>>,
+    campaigned_at: Option<Instant>,
 }
 
 impl Care<'_> {
@@ -271,14 +273,15 @@ impl Care<'_> {
 
     /// Campaigns if it is this node's turn. Returns when to look again.
     async fn campaign(
-        &self,
+        &mut self,
         leader: Option<NodeId>,
         lost: Option<Lost>,
         state: ServerState,
         leaderless_since: Option<Instant>,
     ) -> Duration {
         let core = self.core;
-        let elect = |on| self.running.raft.runtime_config().elect(on);
+        let raft = self.running.raft.clone();
+        let elect = |on| raft.runtime_config().elect(on);
         if core.is_quarantined() || state == ServerState::Learner {
             elect(false);
             return ROUND;
@@ -321,7 +324,7 @@ impl Care<'_> {
     }
 
     /// The leader's connection broke: its lease is waited for, but not the engine's longer patience after it.
-    async fn campaign_for(&self, lost: Option<Lost>, voters: &[u64]) -> Duration {
+    async fn campaign_for(&mut self, lost: Option<Lost>, voters: &[u64]) -> Duration {
         let Some(lost) = lost else { return ROUND };
         let core = self.core;
         let rank = voters.iter().filter(|n| **n != lost.leader.0 && **n < core.node.0).count();
@@ -335,12 +338,22 @@ impl Care<'_> {
             // Not a matter of milliseconds any more: the engine's own timers go on with it.
             return ROUND;
         }
+        self.campaign_now().await
+    }
+
+    /// Campaigns, unless it has just done so: every campaign is a change of metrics, which brings the steward here again.
+    async fn campaign_now(&mut self) -> Duration {
+        let since = self.campaigned_at.map_or(CAMPAIGN_EVERY, |at| at.elapsed());
+        if since < CAMPAIGN_EVERY {
+            return CAMPAIGN_EVERY.saturating_sub(since);
+        }
+        self.campaigned_at = Some(Instant::now());
         drop(self.running.raft.trigger().elect(true).await);
         CAMPAIGN_EVERY
     }
 
     /// This node leads the group that this one follows, so it should lead this one too.
-    async fn take_over(&self, leader: Option<NodeId>, lost: Option<Lost>) -> Duration {
+    async fn take_over(&mut self, leader: Option<NodeId>, lost: Option<Lost>) -> Duration {
         match leader.filter(|_| lost.is_none()) {
             Some(leader) if leader == self.core.node => ROUND,
             Some(leader) => {
@@ -351,15 +364,12 @@ impl Care<'_> {
                     Ok(_) => Duration::from_millis(200),
                     Err(error) => {
                         tracing::debug!(group = %core.id, %error, "the leader does not hand over yet");
-                        drop(self.running.raft.trigger().elect(true).await);
+                        self.campaign_now().await;
                         Duration::from_millis(100)
                     }
                 }
             }
-            None => {
-                drop(self.running.raft.trigger().elect(true).await);
-                CAMPAIGN_EVERY
-            }
+            None => self.campaign_now().await,
         }
     }
 }

@@ -5,10 +5,11 @@ use crate::{HostConfig, LogLimits, LogPos, OnCorruption, OpenError, Payload};
 use base::{GroupId, LogIndex, NodeId, Term};
 use bytes::Bytes;
 use proptest::prelude::*;
-use rt::sim::{Disk, Fault, every_cut, every_fault, run_blocking};
+use rt::sim::{Disk, Fault, block_on, every_cut, every_fault, run_blocking};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 const A: GroupId = GroupId(7);
 const B: GroupId = GroupId(8);
@@ -359,6 +360,33 @@ fn segments_that_nobody_needs_go_and_the_disk_stays_small() {
         }
     });
     assert!(segment_files(&disk).len() <= 5);
+}
+
+#[test]
+fn what_is_freed_while_housekeeping_runs_goes_although_no_write_follows() {
+    // The purge comes at another moment of the housekeeping each time, and is the last write.
+    for after_us in (0..4000).step_by(50) {
+        let disk = Disk::new(after_us);
+        run_blocking(after_us, &disk, || {
+            let log = Log::open(&config()).unwrap();
+            block_on(async {
+                let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+                let task = rt::task::spawn("log", log.clone().run(async move { drop(stopped.await) }));
+                for i in 0..40 {
+                    let (done, passed) = tokio::sync::oneshot::channel();
+                    log.append(A, vec![entry(1, i, 300)], Box::new(move |r| drop(done.send(r)))).unwrap();
+                    passed.await.unwrap().unwrap();
+                }
+                log.purge(A, pos(1, 20));
+                rt::time::sleep(Duration::from_micros(after_us)).await;
+                log.purge(A, pos(1, 39));
+                rt::time::sleep(Duration::from_secs(1)).await;
+                assert!(log.bytes() <= 2 * 2048, "{} bytes stay, the purge came after {after_us} us", log.bytes());
+                drop(stop);
+                task.await.unwrap();
+            });
+        });
+    }
 }
 
 #[test]
