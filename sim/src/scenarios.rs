@@ -1,11 +1,12 @@
 //! The stories. One file each.
 
+mod cluster;
 mod registers;
 
 use crate::Scenario;
 
 /// All of them.
-pub const ALL: &[Scenario] = &[registers::SCENARIO];
+pub const ALL: &[Scenario] = &[registers::SCENARIO, cluster::SCENARIO];
 
 /// The one of that name.
 pub fn find(name: &str) -> Option<&'static Scenario> {

@@ -78,7 +78,7 @@ fn write(path: &Path, text: &str) -> Result<(), String> {
 
 /// Builds `bowline` and gives its path.
 fn program() -> Result<PathBuf, String> {
-    if !run(cargo().args(["build", "--quiet", "--package", "bowline"])) {
+    if !run(cargo().args(["build", "--quiet", "--bin", "bowline"])) {
         return Err("bowline does not build".to_owned());
     }
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);

@@ -17,7 +17,7 @@ pub use problem::{PAGES, Problem, ProblemKind};
 pub use routes::router;
 pub use serve::serve;
 pub use types::{
-    Created, DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Formed, Health, InitRequest, JoinRequest,
-    NodeInfo, NodeState, Readiness, Reboot, Status, TableContents, TokenInfo, TokenIssued, TokenRequest, TokenState,
-    UnitStatus,
+    Created, DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Formed, Health, InitRequest,
+    JoinRequest, NodeInfo, NodeState, Readiness, Reboot, Status, TableContents, TokenInfo, TokenIssued, TokenRequest,
+    TokenState, UnitStatus,
 };

@@ -21,8 +21,19 @@ pub struct NodeConfig {
     pub dqlite_listen: String,
     /// How nodes prove who they are to each other: by certificates, except in the simulator.
     pub transport: Transport,
+    /// How much room the log and the databases take.
+    pub sizes: Sizes,
     /// Whether the node notifies a service manager (`sd_notify`) and answers its watchdog.
     pub notify: bool,
+}
+
+/// How much room a node's parts take, on disk and in memory. The default is right for a machine of any size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sizes {
+    /// The Raft log.
+    pub log: raft::LogLimits,
+    /// Each database.
+    pub pages: sqlite::PageStoreOptions,
 }
 
 impl NodeConfig {

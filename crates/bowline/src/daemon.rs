@@ -128,13 +128,16 @@ fn compose(supervisor: &mut Supervisor, node: &Node, formation: &Formation) -> R
     let network = NetworkUnit::new(move || Ok(identity.mesh()?), sockets.rpc_address, sockets.rpc);
     let network = supervisor.add("network", network, (), options);
 
-    let raft = RaftUnit::new(HostConfig::new(record.node, config.state_dir.join("log")));
+    let raft = RaftUnit::new(HostConfig {
+        limits: config.sizes.log,
+        ..HostConfig::new(record.node, config.state_dir.join("log"))
+    });
     let raft = supervisor.add("raft", raft, (network.clone(),), options);
 
     let store = StoreUnit::new(StoreConfig {
         node: record.node,
         dir: config.state_dir.join("databases"),
-        pages: sqlite::PageStoreOptions::default(),
+        pages: config.sizes.pages,
     });
     let store = supervisor.add("store", store, (network.clone(), raft.clone()), stop_late);
 

@@ -1,6 +1,6 @@
 //! Requests to stop, counted: the first is an ordinary stop, any further one shortens its deadlines.
 
-use tokio::sync::watch;
+use rt::sync::watch;
 
 /// The end that asks.
 #[derive(Debug)]

@@ -21,11 +21,12 @@ use base::{Disposition, Fault, NodeId, Role};
 use lifecycle::Scope;
 use raft::{Group, RaftHost};
 use rpc::{Class, Fingerprint, Handler, Mesh, Service};
+use rt::sync::watch;
 use rt::time::Instant;
 use std::sync::Arc;
 use std::time::Duration;
 use store::ReadLevel;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 /// How long the leader may work on giving an announced node its role before it says "later".
 const PLACE_MAX: Duration = Duration::from_secs(8);

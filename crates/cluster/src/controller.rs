@@ -14,12 +14,12 @@ use base::{GroupId, NodeId, Role};
 use futures::future::{join_all, select_all};
 use liveness::Liveness;
 use raft::{Group, GroupState, GroupStatus};
+use rt::sync::watch;
 use rt::time::Instant;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use store::ReadLevel;
-use tokio::sync::watch;
 
 /// A pass that failed is done again after so long, unless something changes before.
 const RETRY_AFTER: Duration = Duration::from_millis(200);

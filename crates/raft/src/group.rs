@@ -11,12 +11,12 @@ use crate::{ChangeError, LogPos, MembershipView, ProposeError, ReadError};
 use base::{GroupId, LogIndex, NodeId, Term};
 use bytes::Bytes;
 use openraft::{BasicNode, ChangeMembers};
+use rt::sync::watch;
 use rt::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
 
 /// The longest payload of an entry, in bytes.
 pub const PAYLOAD_MAX: usize = 24 << 20;

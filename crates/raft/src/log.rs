@@ -31,12 +31,12 @@ pub(crate) use shared::{Done, NewEntry, Usage};
 use crate::{HostConfig, LogLimits, LogPos, OpenError};
 use base::{GroupId, LogIndex};
 use rt::fs::{self, File};
+use rt::sync::watch;
 use shared::{Dead, Read, Shared};
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
 use writer::{Current, Writer};
 
 /// How often a log that cannot be written is tried again.

@@ -6,11 +6,12 @@ use crate::{CallError, Caller, Class, Fingerprint, Handlers, Identity, Service, 
 use base::NodeId;
 use bytes::Bytes;
 use lifecycle::{Scope, StopReport};
+use rt::sync::watch;
 use rt::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 
 /// Connections that may be in their handshake at once; one more is closed unheard.
 const HANDSHAKES_MAX: usize = 128;

@@ -34,7 +34,7 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
 /// Limits and habits of a page store.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageStoreOptions {
     /// Check every page read from disk against its hash. Costs about two microseconds a page not yet in memory.
     pub verify_reads: VerifyReads,

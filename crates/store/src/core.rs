@@ -10,10 +10,11 @@ use crate::waiters::{Lost, ToTell, Wait, Waiters};
 use base::{Term, Version};
 use bytes::Bytes;
 use raft::MachineError;
+use rt::sync::watch;
 use serde::{Deserialize, Serialize};
 use sqlite::{Applied, Connection, PageStore};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 /// The shared part of one database on this node.
 #[derive(Debug)]

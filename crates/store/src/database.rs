@@ -5,12 +5,13 @@ use crate::{ReadLevel, StoreError};
 use base::{DbName, GroupId, LogIndex, NodeId, Term, Version};
 use futures::future::BoxFuture;
 use raft::{Group, LogPos};
+use rt::sync::watch;
 use rt::time::Instant;
 use sqlite::{Connection, ConnectionOptions, PageStore};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 
 /// Who leads the database, as this node sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

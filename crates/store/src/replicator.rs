@@ -18,12 +18,12 @@ use base::Term;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use raft::{GroupState, GroupStatus, ProposeError};
+use rt::sync::watch;
 use rt::time::Instant;
 use sqlite::Record;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
 
 /// How long a leader that no majority answers keeps its clients waiting before it tells them that the outcome is unknown.
 const QUORUM_SILENCE_MAX: Duration = Duration::from_secs(3);

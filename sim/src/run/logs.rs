@@ -51,8 +51,10 @@ struct Capture {
 
 impl<S: Subscriber> Layer<S> for Capture {
     fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
-        // Turmoil's own lines are about every segment.
-        metadata.is_event() && *metadata.level() <= self.level && metadata.target() != "turmoil"
+        // Turmoil's own lines are about every segment; openraft warns in ordinary operation, and its groups say what matters.
+        let is_chatty = metadata.target() == "turmoil"
+            || (metadata.target().starts_with("openraft") && self.level < LevelFilter::TRACE);
+        metadata.is_event() && *metadata.level() <= self.level && !is_chatty
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {

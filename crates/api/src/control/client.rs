@@ -3,8 +3,8 @@
 use super::ops::ByteStream;
 use super::problem::{PAGES, Problem, ProblemKind};
 use super::types::{
-    Created, DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Formed, InitRequest, JoinRequest, NodeInfo,
-    Readiness, Status, TokenInfo, TokenIssued, TokenRequest,
+    Created, DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Formed, InitRequest, JoinRequest,
+    NodeInfo, Readiness, Status, TokenInfo, TokenIssued, TokenRequest,
 };
 use base::{Code, DbName, Disposition, ErrorPage, Fault};
 use bytes::{Bytes, BytesMut};
@@ -198,6 +198,11 @@ impl Client {
     /// See [`Control::db_contents`](super::Control::db_contents).
     pub async fn db_contents(&self, name: &DbName) -> Result<DatabaseContents, ClientError> {
         self.get(&format!("/v1/databases/{name}")).await
+    }
+
+    /// See [`Control::db_check`](super::Control::db_check).
+    pub async fn db_check(&self, name: &DbName) -> Result<DatabaseCheck, ClientError> {
+        self.get(&format!("/v1/databases/{name}/check")).await
     }
 
     /// See [`Control::db_drop`](super::Control::db_drop). Calling this is the confirmation.

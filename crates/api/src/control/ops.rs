@@ -2,8 +2,8 @@
 
 use super::problem::Problem;
 use super::types::{
-    Created, DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Formed, InitRequest, JoinRequest, NodeInfo,
-    Readiness, Status, TokenInfo, TokenIssued, TokenRequest,
+    Created, DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Formed, InitRequest, JoinRequest,
+    NodeInfo, Readiness, Status, TokenInfo, TokenIssued, TokenRequest,
 };
 use base::DbName;
 use bytes::Bytes;
@@ -59,6 +59,10 @@ pub trait Control: Send + Sync + 'static {
 
     /// What a database holds, at a committed state. Counts rows: takes time in proportion to its size.
     fn db_contents(&self, name: &DbName) -> BoxFuture<'_, Result<DatabaseContents, Problem>>;
+
+    /// Checks this node's own copy: every page against its checksum, and the whole with SQLite's `integrity_check`. Reads all
+    /// of it; writes go on meanwhile.
+    fn db_check(&self, name: &DbName) -> BoxFuture<'_, Result<DatabaseCheck, Problem>>;
 
     /// Removes a database on all members. The router has asked for confirmation. `sys` is refused.
     fn db_drop(&self, name: &DbName) -> BoxFuture<'_, Result<Dropped, Problem>>;

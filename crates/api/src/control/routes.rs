@@ -34,6 +34,7 @@ pub fn router(control: Arc<dyn Control>) -> Router {
         .route("/v1/tokens/{id}", delete(token_revoke))
         .route("/v1/databases", get(databases).post(db_create))
         .route("/v1/databases/{name}", get(db_contents).delete(db_drop))
+        .route("/v1/databases/{name}/check", get(db_check))
         .route("/v1/databases/{name}/file", get(db_export).put(db_import).layer(DefaultBodyLimit::disable()))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&control), only_when_ready));
     Router::new()
@@ -122,6 +123,10 @@ async fn db_create(State(control): Node, Input(request): Input<DatabaseRequest>)
 
 async fn db_contents(State(control): Node, name: Name) -> Answer<impl Serialize> {
     control.db_contents(&name?.0).await.map(Json)
+}
+
+async fn db_check(State(control): Node, name: Name) -> Answer<impl Serialize> {
+    control.db_check(&name?.0).await.map(Json)
 }
 
 /// `?confirm=NAME` is the proof that somebody knows what is lost.

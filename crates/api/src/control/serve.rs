@@ -8,8 +8,8 @@ use futures::stream::FuturesUnordered;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use rt::net::{Listener, Stream};
+use rt::sync::watch;
 use std::panic::AssertUnwindSafe;
-use tokio::sync::watch;
 
 /// How many connections are served at once; more wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 64;
@@ -46,7 +46,10 @@ pub async fn serve(listener: Listener, router: Router, stop: impl Future<Output 
 async fn connection(stream: Stream, router: Router, mut stopping: watch::Receiver<bool>) {
     let served = async move {
         let service = TowerToHyperService::new(router);
-        let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+        let connection = hyper::server::conn::http1::Builder::new()
+            // It would come from a clock that the simulator does not control, and nobody on a local socket needs it.
+            .auto_date_header(false)
+            .serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
         tokio::select! {
             biased;

@@ -308,6 +308,21 @@ pub struct TableContents {
     pub rows: u64,
 }
 
+/// What a check of this node's own copy of a database found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatabaseCheck {
+    /// Its name.
+    pub name: DbName,
+    /// The number of the committed state that was checked: how many commits it has seen.
+    pub version: u64,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// A hash over all pages. Copies of one version on different members have the same.
+    pub hash: String,
+    /// What is wrong with it, in SQLite's own words. Empty if all is well.
+    pub problems: Vec<String>,
+}
+
 /// A database was created, or was there already.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Created {

@@ -223,6 +223,11 @@ pub enum DbCommand {
     /// List the databases
     #[command(visible_alias = "ls")]
     List,
+    /// Check this machine's own copies, and show their hashes to compare with other machines'
+    Check {
+        /// Its name; all databases if not given
+        name: Option<String>,
+    },
     /// Remove a database on all members; says what is lost
     Drop {
         /// Its name

@@ -1,4 +1,4 @@
-//! `bowline db create|list|drop|export|import`.
+//! `bowline db create|list|check|drop|export|import`.
 
 use super::Context;
 use super::args::DbCommand;
@@ -7,7 +7,7 @@ use super::output::{self, Shape, talk};
 use super::progress::Progress;
 use crate::human;
 use crate::text::table::{Cell, Table};
-use api::control::{ByteStream, DatabaseContents, DatabaseInfo, Problem, ProblemKind};
+use api::control::{ByteStream, DatabaseCheck, DatabaseContents, DatabaseInfo, Problem, ProblemKind};
 use base::DbName;
 use bytes::Bytes;
 use futures::StreamExt;
@@ -24,6 +24,7 @@ pub(super) async fn run(context: &Context, command: DbCommand) -> Result<(), Fai
             let databases = context.client().databases().await?;
             context.output.list(&databases, || table(&databases), |database| database.name.to_string())
         }
+        DbCommand::Check { name } => check(context, name.as_deref()).await,
         DbCommand::Drop { name, yes } => drop_database(context, &parse(&name)?, yes).await,
         DbCommand::Export { name, file, force } => export(context, &parse(&name)?, file, force).await,
         DbCommand::Import { name, file } => import(context, &parse(&name)?, &file).await,
@@ -66,6 +67,42 @@ async fn create(context: &Context, name: &DbName) -> Result<(), Failure> {
     context.output.outcome(&made, name.as_str(), &sentence)?;
     context.output.next(&format!("{} sql {name}", context.bowline()), "opens a shell on it");
     Ok(())
+}
+
+async fn check(context: &Context, name: Option<&str>) -> Result<(), Failure> {
+    let client = context.client();
+    let names = match name {
+        Some(name) => vec![parse(name)?],
+        None => client.databases().await?.into_iter().map(|database| database.name).collect(),
+    };
+    let mut checks = Vec::new();
+    for name in &names {
+        checks.push(client.db_check(name).await?);
+    }
+    context.output.list(&checks, || checked(&checks), |check| check.name.to_string())?;
+    match checks.iter().find(|check| !check.problems.is_empty()) {
+        None => Ok(()),
+        Some(DatabaseCheck { name, problems, .. }) => {
+            let message = format!("this machine's copy of {name} is damaged");
+            let found = problems.iter().take(3).map(String::as_str).collect::<Vec<_>>().join("; ");
+            Err(Problem::new(&failure::DAMAGED, ProblemKind::Corrupt, message).because(found).into())
+        }
+    }
+}
+
+fn checked(checks: &[DatabaseCheck]) -> Table {
+    let mut table = Table::new(&["DATABASE", "RESULT", "#COMMITS", "#SIZE", "HASH"]);
+    for check in checks {
+        let result = if check.problems.is_empty() { "ok" } else { "damaged" };
+        table.row([
+            Cell::new(&check.name),
+            Cell::new(result),
+            Cell::new(check.version),
+            Cell::new(human::bytes(check.bytes)).raw(check.bytes),
+            Cell::new(&check.hash),
+        ]);
+    }
+    table
 }
 
 /// `3 tables (12 rows, 1.9 GiB): orders 10, items 2, empty 0`.

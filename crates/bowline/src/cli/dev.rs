@@ -5,7 +5,7 @@ use super::args::{DevArgs, LogFormat};
 use super::failure::{self, Failure};
 use super::output::{self, data, talk};
 use super::start::log_to_stderr;
-use crate::config::{NodeConfig, control_socket};
+use crate::config::{NodeConfig, Sizes, control_socket};
 use crate::human;
 use crate::stop;
 use crate::text::style::Style;
@@ -42,6 +42,7 @@ pub(super) async fn run(context: &Context, args: &DevArgs) -> Result<(), Failure
                 listen: "127.0.0.1:0".to_owned(),
                 dqlite_listen: "127.0.0.1:0".to_owned(),
                 transport: cluster::Transport::Tls,
+                sizes: Sizes::default(),
                 notify: false,
             };
             let node = (context.run_node)(config, requests.clone());

@@ -165,6 +165,13 @@ pub(super) const NO_TERMINAL_SESSION: ErrorPage = ErrorPage {
     next: "bowline start",
 };
 
+pub(super) const DAMAGED: ErrorPage = ErrorPage {
+    code: Code("BL-CLI-011"),
+    title: "A copy of a database is damaged",
+    cause: "SQLite's integrity_check found pages of this machine's copy that do not fit together, or the disk changed one.",
+    next: "`bowline db check NAME` on another machine tells whether its copy is whole; `bowline db export NAME` there saves it",
+};
+
 /// The pages of the command line's own codes.
 pub(super) const PAGES: &[ErrorPage] = &[
     MISUSE,
@@ -177,6 +184,7 @@ pub(super) const PAGES: &[ErrorPage] = &[
     UNKNOWN_CODE,
     DEV_FAILED,
     NO_TERMINAL_SESSION,
+    DAMAGED,
 ];
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::Context;
 use super::args::{LogFormat, StartArgs};
 use super::failure::{self, Failure};
 use super::output::talk;
-use crate::config::NodeConfig;
+use crate::config::{NodeConfig, Sizes};
 use crate::stop;
 use api::control::{Client, ClientError, NodeState, Problem, ProblemKind};
 use std::time::Duration;
@@ -26,6 +26,7 @@ pub(super) async fn run(context: &Context, args: StartArgs) -> Result<(), Failur
         listen: args.listen.listen,
         dqlite_listen: args.listen.dqlite_listen,
         transport: cluster::Transport::Tls,
+        sizes: Sizes::default(),
         notify: true,
     };
     let (handle, requests) = stop::channel();

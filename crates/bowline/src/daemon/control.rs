@@ -6,8 +6,8 @@ mod membership;
 
 use super::node::{Names, Node, Phase};
 use api::control::{
-    ByteStream, Control, Created, DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Export, Formed,
-    InitRequest, JoinRequest, NodeInfo, NodeState, Problem, ProblemKind, Readiness, Reboot, Status, TokenInfo,
+    ByteStream, Control, Created, DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Export,
+    Formed, InitRequest, JoinRequest, NodeInfo, NodeState, Problem, ProblemKind, Readiness, Reboot, Status, TokenInfo,
     TokenIssued, TokenRequest, UnitStatus,
 };
 use base::{DbName, Fault};
@@ -139,6 +139,11 @@ impl Control for Node {
     fn db_contents(&self, name: &DbName) -> BoxFuture<'_, Result<DatabaseContents, Problem>> {
         let name = name.clone();
         async move { databases::contents(self, &name).await }.boxed()
+    }
+
+    fn db_check(&self, name: &DbName) -> BoxFuture<'_, Result<DatabaseCheck, Problem>> {
+        let name = name.clone();
+        async move { databases::check(self, &name).await }.boxed()
     }
 
     fn db_drop(&self, name: &DbName) -> BoxFuture<'_, Result<Dropped, Problem>> {

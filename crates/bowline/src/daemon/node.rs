@@ -8,13 +8,14 @@ use base::NodeId;
 use cluster::{MemberAddress, NodeIdentity, NodeRecord};
 use lifecycle::{Lanes, Slot};
 use rt::net::Listener;
+use rt::sync::watch;
 use rt::time::Instant;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::Store;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 
 /// Where a node is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,10 +3,10 @@
 use base::NodeId;
 use futures::future::select_all;
 use rpc::{Mesh, PeerView, Reach};
+use rt::sync::watch;
 use rt::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use tokio::sync::watch;
 
 /// A member that does not answer is given up for dead after so long: longer than a restart takes.
 const PATIENCE: Duration = Duration::from_secs(10);

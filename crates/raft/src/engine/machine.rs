@@ -7,10 +7,10 @@ use base::Disposition;
 use futures::{Stream, StreamExt};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{OptionalSend, alias::SnapshotMetaOf, alias::SnapshotOf};
+use rt::sync::watch;
 use std::any::Any;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::watch;
 
 /// Entries that are applied in one call at most.
 const APPLY_MAX: usize = 512;

@@ -1,5 +1,8 @@
 //! Openraft's runtime on our seam: its tasks, clocks and random numbers are the node's own, so that the simulator has them.
 
+use openraft::async_runtime::watch::{RecvError, SendError};
+use openraft::{OptionalSend, OptionalSync, async_runtime};
+use rt::sync::watch;
 use rt::time::Elapsed;
 use std::convert::Infallible;
 use std::future::Future;
@@ -8,7 +11,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// The runtime under openraft. Channels are tokio's, which need no runtime; all else goes through `rt`.
+/// The runtime under openraft. Its other channels are tokio's, which need no runtime; all else goes
+/// through `rt`.
 #[derive(Debug)]
 pub(crate) struct BowlineRuntime(());
 
@@ -100,6 +104,71 @@ impl rand::TryRng for Entropy {
     }
 }
 
+/// Openraft's watches are `rt`'s, which wake in order.
+#[derive(Debug)]
+pub(crate) struct Watches;
+
+/// The end that sets the value.
+pub(crate) struct WatchSender<T>(watch::Sender<T>);
+
+/// The end that sees the value.
+pub(crate) struct WatchReceiver<T>(watch::Receiver<T>);
+
+impl<T> Clone for WatchSender<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T> Clone for WatchReceiver<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl async_runtime::Watch for Watches {
+    type Sender<T: OptionalSend + OptionalSync> = WatchSender<T>;
+    type Receiver<T: OptionalSend + OptionalSync> = WatchReceiver<T>;
+    type Ref<'a, T: OptionalSend + 'a> = watch::Ref<'a, T>;
+
+    fn channel<T: OptionalSend + OptionalSync>(init: T) -> (WatchSender<T>, WatchReceiver<T>) {
+        let (sender, receiver) = watch::channel(init);
+        (WatchSender(sender), WatchReceiver(receiver))
+    }
+}
+
+impl<T: OptionalSend + OptionalSync> async_runtime::WatchSender<Watches, T> for WatchSender<T> {
+    fn send(&self, value: T) -> Result<(), SendError<T>> {
+        self.0.send(value).map_err(|error| SendError(error.0))
+    }
+
+    fn send_if_modified<F: FnOnce(&mut T) -> bool>(&self, modify: F) -> bool {
+        self.0.send_if_modified(modify)
+    }
+
+    fn borrow_watched(&self) -> watch::Ref<'_, T> {
+        self.0.borrow()
+    }
+
+    fn subscribe(&self) -> WatchReceiver<T> {
+        WatchReceiver(self.0.subscribe())
+    }
+}
+
+impl<T: OptionalSend + OptionalSync> async_runtime::WatchReceiver<Watches, T> for WatchReceiver<T> {
+    async fn changed(&mut self) -> Result<(), RecvError> {
+        self.0.changed().await.map_err(|_| RecvError(()))
+    }
+
+    fn borrow_watched(&self) -> watch::Ref<'_, T> {
+        self.0.borrow()
+    }
+
+    fn borrow_and_update(&mut self) -> watch::Ref<'_, T> {
+        self.0.borrow_and_update()
+    }
+}
+
 impl openraft::AsyncRuntime for BowlineRuntime {
     type JoinError = rt::task::TaskEnd;
     type JoinHandle<T: Send + 'static> = rt::task::Task<T>;
@@ -143,7 +212,7 @@ impl openraft::AsyncRuntime for BowlineRuntime {
     }
 
     type Mpsc = openraft_rt_tokio::TokioMpsc;
-    type Watch = openraft_rt_tokio::TokioWatch;
+    type Watch = Watches;
     type Oneshot = openraft_rt_tokio::TokioOneshot;
     type Mutex<T: Send + 'static> = openraft_rt_tokio::TokioMutex<T>;
 

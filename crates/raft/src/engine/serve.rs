@@ -13,10 +13,10 @@ use openraft::alias::{SnapshotMetaOf, SnapshotOf};
 use openraft::async_runtime::WatchReceiver;
 use openraft::raft::{VoteRequest, VoteResponse};
 use rpc::{Answer, Class, Refusal, Service};
+use rt::sync::watch;
 use rt::time::Instant;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
 
 /// How long a question about an offered snapshot is kept before the answer is "still pulling".
 const OFFER_PATIENCE: Duration = Duration::from_secs(3);

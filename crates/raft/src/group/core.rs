@@ -14,11 +14,11 @@ use lifecycle::Scope;
 use openraft::async_runtime::WatchReceiver;
 use openraft::{ReadPolicy, ServerState};
 use rpc::{Class, Mesh, Service};
+use rt::sync::watch;
 use rt::time::Instant;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
-use tokio::sync::watch;
 
 /// What runs while the group does.
 #[derive(Clone)]

@@ -23,10 +23,10 @@ use base::{Disposition, NodeId};
 use openraft::async_runtime::WatchReceiver;
 use openraft::{ChangeMembers, ServerState};
 use rpc::{Class, PeerView, Service};
+use rt::sync::watch;
 use rt::time::Instant;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
 
 /// How long an engine that failed for no known reason waits before it starts again, and how often it may.
 const RESTART_AFTER: Duration = Duration::from_millis(500);

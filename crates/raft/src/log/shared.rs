@@ -6,10 +6,11 @@ use super::record::{Head, Record, Vote, payload_bytes, size_of};
 use crate::{LogPos, Payload};
 use base::{GroupId, LogIndex};
 use rt::fs::File;
+use rt::sync::watch;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 /// Told once a record is durable, or that it will not be for now.
 pub(crate) type Done = Box<dyn FnOnce(io::Result<()>) + Send>;

@@ -31,7 +31,7 @@ pub struct Ref<'a, T> {
 pub struct SendError<T>(pub T);
 
 /// Nobody sets the value any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecvError(());
 
 struct Shared<T> {

@@ -1,7 +1,9 @@
 //! What the control API asks of the databases.
 
 use super::{Node, problem};
-use api::control::{ByteStream, Created, DatabaseContents, DatabaseInfo, Dropped, Export, Problem, TableContents};
+use api::control::{
+    ByteStream, Created, DatabaseCheck, DatabaseContents, DatabaseInfo, Dropped, Export, Problem, TableContents,
+};
 use base::{DbName, PageNo};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
@@ -74,6 +76,21 @@ pub(super) async fn contents(node: &Node, name: &DbName) -> Result<DatabaseConte
         rows: tables.iter().map(|t| t.rows).sum(),
         tables,
     })
+}
+
+/// Two looks, since each is at the newest state of its moment: the pages by their hashes, then the whole through SQLite.
+pub(super) async fn check(node: &Node, name: &DbName) -> Result<DatabaseCheck, Problem> {
+    let store = node.store()?;
+    let view = open(&store, name)?.pages().pin_committed();
+    let (version, bytes) = (view.version().0, u64::from(view.pages()) * PAGE_BYTES);
+    let hash = rt::blocking::run(move || view.database_hash()).await;
+    let hash = hash.map_err(|end| problem(&StoreError::Internal(end.to_string())))?;
+    let hash = hash.map_err(|error| problem(&StoreError::Sql(sqlite::SqlError::from(error))))?;
+    let verdict = store.query(name, ReadLevel::Local, Command::new("PRAGMA integrity_check", [])).await;
+    let verdict = verdict.map_err(|e| problem(&e))?;
+    let lines = verdict.rows.iter().filter_map(|row| row.first()?.text());
+    let problems = lines.filter(|line| *line != "ok").map(str::to_owned).collect();
+    Ok(DatabaseCheck { name: name.clone(), version, bytes, hash: hash.to_string(), problems })
 }
 
 pub(super) async fn drop_database(node: &Node, name: &DbName) -> Result<Dropped, Problem> {

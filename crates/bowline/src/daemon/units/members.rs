@@ -10,8 +10,8 @@ use cluster::roles::Targets;
 use cluster::{Cluster, ClusterConfig, Placement};
 use lifecycle::{Context, Deadline, Ready, Unit, UnitError};
 use rpc::Service;
+use rt::sync::watch;
 use std::time::Duration;
-use tokio::sync::watch;
 
 /// How long one attempt may take to tell the cluster that this node runs.
 const ANNOUNCE_MAX: Duration = Duration::from_secs(10);

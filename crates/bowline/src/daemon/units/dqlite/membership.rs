@@ -5,8 +5,8 @@ use ::store::{Command, ReadLevel, Store, Value};
 use api::dqlite::{Change, Member, Membership, Refusal};
 use base::{DbName, Fault, NodeId, Role};
 use cluster::{Cluster, NodeRowState};
+use rt::sync::watch;
 use std::sync::Arc;
-use tokio::sync::watch;
 
 /// What the last look at `sys` and at the Raft membership gave.
 #[derive(Debug, Default)]

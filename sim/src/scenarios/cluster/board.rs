@@ -1,0 +1,125 @@
+//! What is known outside the nodes: join tokens on their way, which nodes are members, and what checks of the copies found.
+
+use crate::run::Broken;
+use crate::world::{Oracle, World};
+use api::control::DatabaseCheck;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Clones are the same board.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Board(Arc<Mutex<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Nodes that want to join, and tokens for them.
+    wanted: BTreeSet<u64>,
+    tokens: BTreeMap<u64, String>,
+    members: BTreeSet<u64>,
+    is_healed: bool,
+    /// The hash of each version of each database, and who said so first.
+    hashes: BTreeMap<(String, u64), (String, u64)>,
+    /// The newest check of each copy: node and database.
+    newest: BTreeMap<(u64, String), (u64, String)>,
+    checks: u64,
+    broken: Option<Broken>,
+}
+
+impl Board {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A machine asks for a token.
+    pub(super) fn want(&self, node: u64) {
+        self.known().wanted.insert(node);
+    }
+
+    /// The machines that wait for a token.
+    pub(super) fn wanted(&self) -> Vec<u64> {
+        self.known().wanted.iter().copied().collect()
+    }
+
+    pub(super) fn put_token(&self, node: u64, token: String) {
+        let mut known = self.known();
+        known.wanted.remove(&node);
+        known.tokens.insert(node, token);
+    }
+
+    pub(super) fn take_token(&self, node: u64) -> Option<String> {
+        self.known().tokens.remove(&node)
+    }
+
+    pub(super) fn joined(&self, node: u64) {
+        self.known().members.insert(node);
+    }
+
+    /// How many nodes were members once.
+    pub(super) fn members(&self) -> u64 {
+        self.known().members.len() as u64
+    }
+
+    pub(super) fn heal(&self) {
+        self.known().is_healed = true;
+    }
+
+    /// Whether everything is repaired and the clients shall come to an end.
+    pub(super) fn is_healed(&self) -> bool {
+        self.known().is_healed
+    }
+
+    /// A promise was broken at a node.
+    pub(super) fn breaks(&self, oracle: &'static str, what: String) {
+        self.known().broken.get_or_insert(Broken::new(oracle, what));
+    }
+
+    /// A node has checked its copy.
+    pub(super) fn checked(&self, node: u64, check: &DatabaseCheck) {
+        let (name, version) = (check.name.to_string(), check.version);
+        if !check.problems.is_empty() {
+            self.breaks("integrity", format!("node {node}, {name} at {version}: {:?}", check.problems));
+        }
+        let mut known = self.known();
+        known.checks += 1;
+        known.newest.insert((node, name.clone()), (version, check.hash.clone()));
+        let first = known.hashes.entry((name.clone(), version)).or_insert_with(|| (check.hash.clone(), node)).clone();
+        drop(known);
+        if first.0 != check.hash {
+            let what = format!("{name} at {version} is {} on node {} and {} on {node}", first.0, first.1, check.hash);
+            self.breaks("copies", what);
+        }
+    }
+
+    /// How many copies were checked.
+    pub(super) fn checks(&self) -> u64 {
+        self.known().checks
+    }
+
+    /// Whether each node's copy of each database was last seen at the same version.
+    pub(super) fn is_converged(&self, nodes: u64) -> bool {
+        let known = self.known();
+        let names: BTreeSet<&String> = known.newest.keys().map(|(_, name)| name).collect();
+        !names.is_empty()
+            && names.into_iter().all(|name| {
+                let copies: Vec<_> = (1..=nodes).map(|node| known.newest.get(&(node, name.clone()))).collect();
+                copies.iter().all(|copy| copy.is_some() && *copy == copies.first().copied().flatten())
+            })
+    }
+
+    /// The versions of all copies, for a report.
+    pub(super) fn copies(&self) -> String {
+        let known = self.known();
+        let copies = known.newest.iter().map(|((node, name), (version, _))| format!("{name} on {node}: {version}"));
+        copies.collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl Oracle for Board {
+    fn name(&self) -> &'static str {
+        "board"
+    }
+
+    fn look(&mut self, _world: &mut World<'_>) -> Result<(), Broken> {
+        self.known().broken.take().map_or(Ok(()), Err)
+    }
+}

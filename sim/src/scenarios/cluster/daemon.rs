@@ -1,0 +1,130 @@
+//! A node: the daemon, and the operator who sits at it.
+
+use super::board::Board;
+use crate::world::{Process, Software, host};
+use api::control::{Client, InitRequest, JoinRequest, NodeState, ProblemKind, TokenRequest};
+use bowline::config::{NodeConfig, Sizes};
+use bowline::stop;
+use cluster::Transport;
+use futures::future::BoxFuture;
+use rt::sim::Dice;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Lines that these faults make ordinary.
+pub(super) const EXPECTED_LOGS: &[&str] = &[];
+
+/// The port of dqlite's clients.
+pub(super) const DQLITE_PORT: u16 = 9000;
+const RPC_PORT: u16 = 7440;
+/// How often an operator looks after its node.
+const ROUND: Duration = Duration::from_millis(500);
+
+/// The software of the scenario.
+pub(super) struct Daemon {
+    pub(super) board: Board,
+    pub(super) sizes: Sizes,
+}
+
+/// Small enough that twenty seconds see checkpoints, full segments and snapshots, in most worlds.
+pub(super) fn sizes(dice: &mut Dice) -> Sizes {
+    const KIB: u64 = 1 << 10;
+    let mut sizes = Sizes::default();
+    if dice.chance(4, 5) {
+        let segment_bytes = *dice.pick(&[16 * KIB, 64 * KIB, 256 * KIB]).unwrap_or(&(64 * KIB));
+        sizes.log = raft::LogLimits {
+            segment_bytes,
+            soft_bytes: segment_bytes * 2,
+            hard_bytes: segment_bytes * 64,
+            cache_bytes: *dice.pick(&[KIB, 1024 * KIB]).unwrap_or(&KIB),
+            keep_bytes: *dice.pick(&[0, segment_bytes / 2, segment_bytes * 4]).unwrap_or(&0),
+        };
+        sizes.pages.cache_bytes_max = *dice.pick(&[64 * KIB, 1024 * KIB]).unwrap_or(&(64 * KIB));
+    }
+    sizes
+}
+
+impl Software for Daemon {
+    fn start(&self, process: Process) -> BoxFuture<'static, ()> {
+        let (board, sizes) = (self.board.clone(), self.sizes);
+        Box::pin(async move {
+            let state_dir = PathBuf::from("/var/lib/bowline");
+            let config = NodeConfig {
+                socket: bowline::config::control_socket(&state_dir),
+                state_dir,
+                listen: format!("0.0.0.0:{RPC_PORT}"),
+                dqlite_listen: format!("0.0.0.0:{DQLITE_PORT}"),
+                transport: Transport::Plain,
+                sizes,
+                notify: false,
+            };
+            let client = Client::new(config.socket.clone(), Duration::from_secs(40));
+            let (handle, requests) = stop::channel();
+            let asked = async {
+                process.shutdown.requested().await;
+                handle.request();
+                process.shutdown.hurried().await;
+                handle.request();
+                std::future::pending::<()>().await;
+            };
+            let ended = tokio::select! {
+                biased;
+                ended = bowline::daemon::run(config, requests) => ended,
+                () = asked => Ok(()),
+                () = operate(process.id, client, &board) => Ok(()),
+            };
+            match ended {
+                Ok(()) => rt::sometimes!("cluster: a node stopped in order"),
+                Err(problem) if matches!(problem.kind, ProblemKind::Corrupt | ProblemKind::Internal) => {
+                    board.breaks("start", format!("node {}: {} {}", process.id, problem.code, problem.message));
+                }
+                Err(problem) => tracing::info!(code = problem.code, problem.message, "the node ended"),
+            }
+        })
+    }
+}
+
+/// Forms the cluster if the node belongs to none; else gives tokens to those who want one, and checks the databases.
+async fn operate(id: u64, client: Client, board: &Board) {
+    loop {
+        match client.ready().await.map(|ready| ready.state) {
+            Ok(NodeState::Unformed) if id == 1 => drop(client.init(&init(id)).await),
+            Ok(NodeState::Unformed) => match board.take_token(id) {
+                // It works once: if the join fails, another one is needed.
+                Some(token) => drop(client.join(&join(id, token)).await),
+                None => board.want(id),
+            },
+            Ok(NodeState::Ready) => {
+                board.joined(id);
+                help(&client, board).await;
+                check(id, &client, board).await;
+            }
+            _ => {}
+        }
+        rt::time::sleep(ROUND).await;
+    }
+}
+
+fn init(id: u64) -> InitRequest {
+    InitRequest { name: Some(host(id)), address: Some(host(id)), dqlite_address: Some(host(id)) }
+}
+
+fn join(id: u64, token: String) -> JoinRequest {
+    JoinRequest { token, name: Some(host(id)), address: Some(host(id)), dqlite_address: Some(host(id)) }
+}
+
+async fn help(client: &Client, board: &Board) {
+    for node in board.wanted() {
+        if let Ok(issued) = client.token_add(&TokenRequest { valid_s: None, name: Some(host(node)) }).await {
+            board.put_token(node, issued.token);
+        }
+    }
+}
+
+async fn check(id: u64, client: &Client, board: &Board) {
+    for database in client.databases().await.unwrap_or_default() {
+        if let Ok(check) = client.db_check(&database.name).await {
+            board.checked(id, &check);
+        }
+    }
+}
