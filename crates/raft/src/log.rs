@@ -97,7 +97,8 @@ impl Log {
         Ok(Self(Arc::new(Inner { shared, writer: Mutex::new(writer), limits: config.limits, _lock: lock })))
     }
 
-    /// Writes what is pending until `end` is done, and once more then. The one task of the log.
+    /// Writes what is pending until `end` is done, and once more then. The one writer of the log: it blocks its thread while
+    /// it writes, and so runs on one of its own (see [`rt::blocking::on_own_thread`]).
     pub(crate) async fn run(self, end: impl Future<Output = ()>) {
         let mut end = std::pin::pin!(end);
         let mut housekeeping: Option<rt::task::Task<bool>> = None;
@@ -109,7 +110,7 @@ impl Log {
                 did_something = finished(&mut housekeeping) => (false, did_something),
                 () = &mut end => (true, false),
             };
-            let result = self.flush().await;
+            let result = rt::blocking::in_place(|| self.flush_now()).await;
             if is_last {
                 break;
             }
@@ -132,11 +133,6 @@ impl Log {
         if let Some(task) = housekeeping {
             drop(task.await);
         }
-    }
-
-    async fn flush(&self) -> io::Result<()> {
-        let log = self.clone();
-        rt::blocking::run(move || log.flush_now()).await.map_err(io::Error::other)?
     }
 
     /// Writes all that is pending. Blocks.

@@ -33,6 +33,46 @@ async fn simulated<R>(node: crate::sim::Node, work: impl FnOnce() -> R) -> R {
     result
 }
 
+/// Runs a future on a thread of its own, where it may block: see [`in_place`]. Not for what runs for a moment only. When the
+/// waiting future is dropped, the other one is dropped at its next await. In simulation it runs where it is awaited.
+pub async fn on_own_thread<F>(name: &'static str, future: F) -> Result<F::Output, TaskEnd>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    #[cfg(feature = "sim")]
+    if crate::sim::current().is_some() {
+        return Ok(future.await);
+    }
+    let (mut answer, waiting) = oneshot::channel();
+    let runtime = tokio::runtime::Handle::current();
+    let run = move || {
+        let until_given_up = async {
+            tokio::select! {
+                biased;
+                () = answer.closed() => None,
+                output = future => Some(output),
+            }
+        };
+        let output = catch_unwind(AssertUnwindSafe(|| runtime.block_on(until_given_up)));
+        let output = output.map_err(|panic| TaskEnd::Panicked(panic_message(panic.as_ref())));
+        // Whoever waited may be gone by now.
+        drop(answer.send(output.and_then(|output| output.ok_or(TaskEnd::Cancelled))));
+    };
+    std::thread::Builder::new().name(name.to_owned()).spawn(run).map_err(|e| TaskEnd::Panicked(e.to_string()))?;
+    waiting.await.unwrap_or(Err(TaskEnd::Cancelled))
+}
+
+/// Blocks the thread that it is called on, which must be the caller's own: see [`on_own_thread`]. In simulation it takes the
+/// time that a thread would.
+#[cfg_attr(not(feature = "sim"), expect(clippy::unused_async, reason = "the simulator waits"))]
+pub async fn in_place<R>(work: impl FnOnce() -> R) -> R {
+    #[cfg(feature = "sim")]
+    if let Some(node) = crate::sim::current() {
+        return simulated(node, work).await;
+    }
+    work()
+}
+
 /// A thread of its own that alone owns a state: an SQLite connection, a log. Calls run one after the other, in the order
 /// in which they were queued. Clones talk to the same thread; when the last one is dropped the thread finishes the queue,
 /// drops the state and ends. A job that panics ends the worker, since the state may be broken.
