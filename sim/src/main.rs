@@ -4,9 +4,13 @@
 use clap::{Parser, Subcommand};
 use sim::Scenario;
 use sim::run::{self, Outcome, SweepOptions};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
+
+/// A sweep of so many runs of every scenario must come to every `sometimes!`.
+const RUNS_THAT_REACH_ALL: u64 = 1000;
 
 /// Plays Bowline's scenarios in simulated worlds.
 #[derive(Parser)]
@@ -85,11 +89,15 @@ fn main() -> io::Result<ExitCode> {
         None => sim::scenarios::ALL.iter().collect(),
     };
     let mut good = true;
-    for scenario in chosen {
+    let mut reached = BTreeMap::new();
+    for scenario in &chosen {
         good &= match cli.seed {
             Some(seed) => one(&run::run_twice(scenario, seed, cli.mutant.as_deref())),
-            None => many(scenario, &cli)?,
+            None => many(scenario, &cli, &mut reached)?,
         };
+    }
+    if cli.seed.is_none() && chosen.len() == sim::scenarios::ALL.len() {
+        good &= all_were_reached(&reached, cli.runs);
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -116,7 +124,17 @@ fn one(outcome: &Outcome) -> bool {
     outcome.broken.is_none()
 }
 
-fn many(scenario: &Scenario, cli: &Cli) -> io::Result<bool> {
+/// Says which `sometimes!` no run has reached. Among many runs that is a failure: the scenarios do not go there any more.
+fn all_were_reached(reached: &BTreeMap<String, u64>, runs: u64) -> bool {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+    let never = run::unreached(&run::all_points(workspace), reached);
+    for name in &never {
+        println!("never reached: {name}");
+    }
+    never.is_empty() || runs < RUNS_THAT_REACH_ALL
+}
+
+fn many(scenario: &Scenario, cli: &Cli, reached: &mut BTreeMap<String, u64>) -> io::Result<bool> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
     let options = SweepOptions {
         seeds: cli.first..cli.first + cli.runs,
@@ -142,10 +160,13 @@ fn many(scenario: &Scenario, cli: &Cli) -> io::Result<bool> {
     );
     println!("  figures {:?}", report.figures);
     println!("  reached {:?}", report.reached);
+    for (name, count) in &report.reached {
+        *reached.entry(name.clone()).or_default() += count;
+    }
     for outcome in &report.failures {
         println!(
             "  BROKEN {}\n  repeat with: {}",
-            outcome.broken.as_deref().unwrap_or_default(),
+            outcome.broken.as_deref().and_then(|b| b.lines().next()).unwrap_or_default(),
             outcome.repeat_line()
         );
         if cli.mutant.is_none() {

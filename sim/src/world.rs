@@ -103,7 +103,7 @@ impl World<'_> {
             disk.set_profile(config.disk);
             let node = Node::new(&host(id), id, dice.roll(), disk, run.trace.clone(), run.points.clone());
             node.set_jitter(config.jitter);
-            node.set_drift(config.drift(&mut dice));
+            node.set_drift(Duration::ZERO, config.drift(&mut dice));
             let process = Arc::new(Mutex::new(Present::default()));
             let (software, all, on, present) =
                 (Arc::clone(software), nodes.clone(), node.clone(), Arc::clone(&process));

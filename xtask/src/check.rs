@@ -28,6 +28,9 @@ struct Counts {
     skipped: u64,
 }
 
+/// Seeds of each scenario of the simulator.
+const SEEDS: &str = "200";
+
 /// How a step ended.
 enum Outcome {
     Passed,
@@ -63,6 +66,7 @@ pub(crate) fn main(args: &CheckArgs) -> ExitCode {
         });
     }
     step("tests", &mut || outcome(tests(&mut counts)));
+    step("simulation", &mut || outcome(run(cargo().args(["run", "--quiet", "--bin", "sim", "--", "--runs", SEEDS]))));
     step("doctests", &mut || outcome(doctests(&mut counts)));
     step("golden files", &mut || outcome(generate::is_current()));
 

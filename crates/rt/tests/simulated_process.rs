@@ -91,7 +91,7 @@ fn real_now() -> std::time::Instant {
 #[test]
 fn a_fast_clock_wakes_early_by_the_worlds_time_and_in_time_by_its_own() {
     let node = node(1);
-    node.set_drift(100_000);
+    node.set_drift(Duration::ZERO, 100_000);
     node.enter(|| {
         block_on(async {
             let (world, local, shown) = (node.world_now(), Instant::now(), wall());

@@ -62,8 +62,10 @@ fn initialize() -> Result<(), Failure> {
 /// Makes SQLite's random numbers start anew from `rt::entropy`, which they otherwise do once in a process. For a simulator
 /// that runs several histories in one process.
 pub fn reseed_random() {
-    // SAFETY: a request for no bytes resets the generator, under SQLite's own lock.
-    unsafe { sys::sqlite3_randomness(0, std::ptr::null_mut()) };
+    if initialize().is_ok() {
+        // SAFETY: a request for no bytes resets the generator, under SQLite's own lock.
+        unsafe { sys::sqlite3_randomness(0, std::ptr::null_mut()) };
+    }
 }
 
 /// Whether SQLite itself refuses to write.

@@ -85,7 +85,7 @@ impl World<'_> {
                 self.terminate(*n);
                 self.later(*gap, Fault::Stop(*n));
             }
-            Fault::Pause(n, d) => self.on_node(*n, |node| node.pause(*d)),
+            Fault::Pause(n, d) => self.on_node(*n, |node| node.pause(now + *d)),
             Fault::RestartLoop(n, times, pause) => {
                 self.fell(*n, *pause / 2, false);
                 if let Some(times) = times.checked_sub(1).filter(|t| *t > 0) {
@@ -121,7 +121,7 @@ impl World<'_> {
                 self.later(*d, fault.clone());
             }
             Fault::Rot(n) => self.on_node(*n, |node| drop(node.disk().rot_somewhere())),
-            Fault::Drift(n, ppm) => self.on_node(*n, |node| node.set_drift(*ppm)),
+            Fault::Drift(n, ppm) => self.on_node(*n, |node| node.set_drift(now, *ppm)),
             Fault::WallJump(n, ms) => self.on_node(*n, |node| node.jump_wall(*ms)),
         }
     }

@@ -106,7 +106,9 @@ impl Writer {
         }
         self.current.file.write_all_at(&self.buffer, batch as u64)?;
         rt::sim_point!("raft.log.before_sync");
-        self.current.file.sync_data()?;
+        if !rt::mutant!("raft.acknowledge-before-sync") {
+            self.current.file.sync_data()?;
+        }
         self.current.end = batch + self.buffer.len();
         self.current.crc = crc;
         Ok(placed)

@@ -150,7 +150,7 @@ impl World<'_> {
         for n in NODES {
             let disk = Disk::new(dice.roll());
             let node = Node::new(&name(n), n, dice.roll(), disk, Trace::default(), Points::default());
-            node.set_drift(i32::try_from(dice.below(40_000)).unwrap() - 20_000);
+            node.set_drift(Duration::ZERO, i32::try_from(dice.below(40_000)).unwrap() - 20_000);
             nodes.push(node.clone());
             let (board, runs) = (Arc::clone(&board), Arc::new(Mutex::new(0)));
             sim.host(name(n), move || {
@@ -219,7 +219,10 @@ impl World<'_> {
                 sync_latency: (Duration::from_millis(1), Duration::from_millis(120)),
                 ..DiskProfile::default()
             }),
-            7 => self.nodes[n].pause(self.dice.between(Duration::from_millis(50), Duration::from_millis(900))),
+            7 => {
+                let pause = self.dice.between(Duration::from_millis(50), Duration::from_millis(900));
+                self.nodes[n].pause(self.sim.elapsed() + pause);
+            }
             _ => self.heal(),
         }
     }

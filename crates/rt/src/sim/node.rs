@@ -164,10 +164,10 @@ impl Node {
         self.state().drop_at.push((name, poll));
     }
 
-    /// Lets its clocks run faster (or slower, if negative) than the world's from now on, in parts per million.
-    pub fn set_drift(&self, ppm: i32) {
-        let world = self.world_now();
-        self.state().clock.set_drift(world, ppm);
+    /// Lets its clocks run faster (or slower, if negative) than the world's, in parts per million. `now` is the world's time,
+    /// which a node does not know while it does not run.
+    pub fn set_drift(&self, now: Duration, ppm: i32) {
+        self.state().clock.set_drift(now, ppm);
     }
 
     /// Lets its wall clock jump. The monotonic clock does not.
@@ -175,9 +175,8 @@ impl Node {
         self.state().clock.jump_wall(by_ms);
     }
 
-    /// Stops the process for a while, as SIGSTOP or a suspended machine does: its clocks run on.
-    pub fn pause(&self, duration: Duration) {
-        let until = self.world_now() + duration;
+    /// Stops the process until that time of the world, as SIGSTOP or a suspended machine does: its clocks run on.
+    pub fn pause(&self, until: Duration) {
         let mut state = self.state();
         state.paused_until = state.paused_until.max(until);
     }
@@ -223,7 +222,7 @@ impl Node {
         let strike = self.points().hit(self, name);
         match strike {
             Strike::Pass => return,
-            Strike::Pause(duration) => self.pause(duration),
+            Strike::Pause(duration) => self.pause(self.world_now() + duration),
             Strike::Kill => self.kill(),
             Strike::PowerCut => {
                 self.state().dead = true;

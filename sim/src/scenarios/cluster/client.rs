@@ -23,6 +23,18 @@ pub(super) struct Histories {
     pub(super) lists: History<AppendOp, AppendRet>,
 }
 
+impl Histories {
+    /// How many calls there were.
+    pub(super) fn calls(&self) -> u64 {
+        (self.registers.len() + self.lists.len()) as u64
+    }
+
+    /// How many of them were answered.
+    pub(super) fn answers(&self) -> u64 {
+        (self.registers.answered() + self.lists.answered()) as u64
+    }
+}
+
 pub(super) struct Plan {
     pub(super) nodes: u64,
     pub(super) board: Board,

@@ -11,8 +11,34 @@ use rt::sim::Dice;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Lines that these faults make ordinary.
-pub(super) const EXPECTED_LOGS: &[&str] = &[];
+/// Lines that these faults make ordinary. What is not here must never be said: panics, corrupt pages, a machine or an engine
+/// that gives up, tasks that are stuck.
+pub(in crate::scenarios) const EXPECTED_LOGS: &[&str] = &[
+    // Disks that fail or are full.
+    "a group is suspended: its log cannot be written",
+    "the Raft log cannot be written; trying again",
+    "the engine of a group failed; starting it again",
+    "no checkpoint to make room in the Raft log",
+    "no checkpoint at close; the log is replayed at the next start",
+    "the page hashes could not be written; the next checkpoint tries again",
+    "a segment of the Raft log that nobody needs stays",
+    "removed segments of the Raft log may come back",
+    "a unit did not start",
+    "a unit failed",
+    // Leaders that are lost.
+    "no majority answers: waiting commits end with outcome unknown",
+    "the cluster has not heard yet that this node runs",
+    "the members could not be read",
+    "the list of databases could not be followed; it is tried again",
+    "a database is not as the list of databases has it",
+    // Stops in a hurry.
+    "stopping in a hurry",
+    "deadline passed",
+    "waiting for tasks to end",
+    "aborting tasks that did not end in time",
+    "a group did not stop in time",
+    "leadership was not handed over in time",
+];
 
 /// The port of dqlite's clients.
 pub(super) const DQLITE_PORT: u16 = 9000;

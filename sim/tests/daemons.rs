@@ -1,0 +1,44 @@
+//! The whole daemon in the simulator, on every change: a few seeds twice each, and old mistakes that must be caught. The sweep
+//! of hundreds of seeds is a step of its own in `cargo xtask check`.
+
+#![expect(clippy::unwrap_used, reason = "a test says what is wrong by panicking")]
+
+use sim::run::{run, run_twice};
+use sim::scenarios::find;
+
+fn one_seed_is_one_history(name: &str, seeds: std::ops::Range<u64>) {
+    let scenario = find(name).unwrap();
+    for seed in seeds {
+        let outcome = run_twice(scenario, seed, None);
+        assert!(outcome.broken.is_none(), "{outcome:#?}\nrepeat with: {}", outcome.repeat_line());
+        assert!(outcome.events > 10_000, "hardly anything happened");
+    }
+}
+
+#[test]
+fn daemons_keep_their_promises_under_all_faults() {
+    one_seed_is_one_history("cluster", 0..3);
+}
+
+#[test]
+fn daemons_keep_their_promises_when_the_power_goes() {
+    one_seed_is_one_history("power", 30..33);
+}
+
+/// An oracle that its mutant passes is none.
+fn is_caught(scenario: &str, mutant: &str, seeds: std::ops::Range<u64>) {
+    let scenario = find(scenario).unwrap();
+    assert!(scenario.mutants.contains(&mutant));
+    let caught = seeds.clone().find_map(|seed| run(scenario, seed, Some(mutant)).broken);
+    assert!(caught.is_some(), "{mutant} passes the seeds {seeds:?} of {}", scenario.name);
+}
+
+#[test]
+fn an_acknowledgement_before_the_sync_is_caught() {
+    is_caught("cluster", "raft.acknowledge-before-sync", 100..140);
+}
+
+#[test]
+fn a_lease_that_never_ends_is_caught() {
+    is_caught("cluster", "raft.lease-for-ever", 0..40);
+}
