@@ -55,7 +55,9 @@ fn ends_talk(script: &[u8]) {
     let mut rows = dqlite::RowsEncoder::new([("n", None)]);
     for step in script {
         match step % 6 {
-            0 => drop(client.send(&Request::QuerySql { db: 0, sql: "q", params: dqlite::Params::NONE }, &mut to_server)),
+            0 => {
+                drop(client.send(&Request::QuerySql { db: 0, sql: "q", params: dqlite::Params::NONE }, &mut to_server))
+            }
             1 => drop(client.interrupt(&mut to_server)),
             2 => match server.poll(&mut to_server) {
                 Some(Event::Violation(violation)) => panic!("our client broke the protocol: {violation}"),

@@ -34,9 +34,16 @@ pub(crate) fn main(args: &FuzzArgs) -> ExitCode {
         return ExitCode::FAILURE;
     }
     exit(wanted.into_iter().all(|target| {
+        let (corpus, seeds) = (format!("fuzz/corpus/{target}"), format!("fuzz/seeds/{target}"));
+        if let Err(error) = std::fs::create_dir_all(root().join(&corpus)) {
+            eprintln!("{corpus}: {error}");
+            return false;
+        }
         // Without a sanitizer, which has nothing to find in safe Rust, the stable toolchain will do.
         let mut command = Command::new("cargo");
-        command.current_dir(root()).args(["fuzz", "run", "-s", "none", "--fuzz-dir", "fuzz", target, "--"]);
+        command.current_dir(root()).args(["fuzz", "run", "-s", "none", "--fuzz-dir", "fuzz", target]);
+        // What is found goes into the first directory.
+        command.args([corpus.as_str(), &seeds, "--"]);
         command.arg(format!("-max_total_time={}", args.secs)).arg("-timeout=10");
         let well = run(&mut command);
         if !well {

@@ -24,7 +24,7 @@ pub use cluster::{Cluster, ClusterConfig, Placement, hand_over};
 pub use error::{ClusterError, PAGES};
 pub use identity::{Credentials, NodeIdentity, NodeRecord, Transport};
 pub use join::client::{JoinAs, Joined, join};
-pub use join::messages::MemberAddress;
+pub use join::messages::{MemberAddress, recode_join_request};
 pub use names::{ClusterId, NodeName};
 pub use node_rows::{NodeRow, NodeRowState};
 pub use schema::SCHEMA;

@@ -18,6 +18,7 @@ use std::fmt;
 use tokio::sync::oneshot;
 
 pub(crate) use codec::decode_membership;
+pub use wire::recode_message;
 
 /// The data of an entry. Openraft wants to print and serialise it; neither happens with ours (see [`codec`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

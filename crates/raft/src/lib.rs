@@ -16,6 +16,7 @@ pub mod log;
 mod machine;
 mod types;
 
+pub use engine::recode_message;
 pub use error::{ChangeError, MachineError, OpenError, PAGES, ProposeError, ReadError};
 pub use group::{Group, GroupState, GroupStatus, LeaseRead, PAYLOAD_MAX, Proposed};
 pub use host::{GroupOptions, HostConfig, LogLimits, OnCorruption, RaftHost, Timing};

@@ -24,7 +24,7 @@ mod shared;
 mod tests;
 mod writer;
 
-pub use record::{Found, Head, Record, Segment, Vote};
+pub use record::{Found, Head, Record, Segment, Vote, encode_segment};
 pub use segment::{Decoded, Tail, decode_segment};
 pub(crate) use shared::{Done, NewEntry, Usage};
 

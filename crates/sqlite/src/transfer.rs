@@ -9,7 +9,8 @@ mod message;
 mod serve;
 mod staged;
 
-pub(crate) use install::finish_interrupted;
 pub use install::{Install, LocalPages};
+pub(crate) use install::{finish_interrupted, recode_plan};
 pub use message::{Manifest, SnapshotRequest};
+pub(crate) use message::{recode_answer, recode_request};
 pub use serve::SnapshotServer;

@@ -82,6 +82,12 @@ pub(crate) struct Announced {
     pub(crate) voters: Vec<NodeId>,
 }
 
+/// Reads what a stranger asks and writes what was read: none if it is no request to join. For tests of the decoder from
+/// outside.
+pub fn recode_join_request(bytes: &[u8]) -> Option<Bytes> {
+    encode(&decode::<JoinRequest>(bytes).ok()?).ok()
+}
+
 pub(crate) fn encode(message: &impl Serialize) -> Result<Bytes, ClusterError> {
     postcard::to_stdvec(message).map(Bytes::from).map_err(|error| ClusterError::Message { why: error.to_string() })
 }

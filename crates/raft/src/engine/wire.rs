@@ -300,6 +300,32 @@ pub(crate) fn take_transfer(body: &[u8]) -> Decoded<TransferLeaderRequest<Types>
     whole(body, |from| Some(TransferLeaderRequest::new(take_vote(from)?, from.u64().ok()?, take_position(from)?)))
 }
 
+/// Reads a message and writes what was read: none if it is no such message. A `method` below 128 is a request to that
+/// method, with its group; 128 and more is the answer of method `method - 128`. For tests of the decoders from outside.
+pub fn recode_message(method: u8, body: &Bytes) -> Option<Bytes> {
+    if let Some(answered) = method.checked_sub(128) {
+        return match u16::from(answered) {
+            method::APPEND => take_append_response(body).map(|answer| put_append_response(&answer)).ok(),
+            method::VOTE | method::PRE_VOTE => take_vote_response(body).map(|answer| put_vote_response(&answer)).ok(),
+            method::OFFER => take_offer_answer(body).map(|answer| put_offer_answer(&answer)).ok(),
+            method::READ_INDEX => take_index(body).map(put_index).ok(),
+            _ => None,
+        };
+    }
+    let (group, body) = group_of(body).ok()?;
+    match u16::from(method) {
+        method::APPEND => take_append(&body).map(|(learner, request)| put_append(group, learner, &request)).ok(),
+        method::VOTE | method::PRE_VOTE => {
+            take_vote_request(&body).map(|request| put_vote_request(group, &request)).ok()
+        }
+        method::OFFER => take_offer(&body).map(|offer| put_offer(group, &offer)).ok(),
+        method::FETCH => take_fetch(&body).map(|(number, request)| put_fetch(group, number, &request)).ok(),
+        method::TRANSFER => take_transfer(&body).map(|request| put_transfer(group, &request)).ok(),
+        method::READ_INDEX | method::LEAD => Some(bare(group)),
+        _ => None,
+    }
+}
+
 pub(crate) fn put_index(index: u64) -> Bytes {
     Bytes::copy_from_slice(&index.to_le_bytes())
 }

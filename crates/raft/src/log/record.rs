@@ -164,6 +164,16 @@ pub(super) fn encode(
     (len, crc)
 }
 
+/// Writes records as the whole of a segment, in one write: what [`decode_segment`](super::decode_segment) reads. The first of
+/// them should be a [`Record::Segment`].
+pub fn encode_segment(number: u64, records: &[(GroupId, Record)]) -> Vec<u8> {
+    let (mut out, mut crc) = (Vec::new(), 0);
+    for (group, record) in records {
+        (_, crc) = encode(&mut out, number, 0, crc, *group, record);
+    }
+    out
+}
+
 fn put_at(bytes: &mut [u8], at: usize, value: u32) {
     if let Some(place) = bytes.get_mut(at..at + 4) {
         place.copy_from_slice(&value.to_le_bytes());

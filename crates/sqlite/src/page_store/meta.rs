@@ -5,7 +5,7 @@ use super::disk::names;
 use crate::files;
 use crate::page::{PageHash, PageRef};
 use base::{Reader, Truncated, Version};
-use bytes::{BufMut, Bytes};
+use bytes::{BufMut, Bytes, BytesMut};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
@@ -40,6 +40,11 @@ impl MetaFile {
     /// Puts the meta in place: from this moment on the checkpoint counts.
     pub(crate) fn write(&self, dir: &Path) -> io::Result<()> {
         let mut file = files::begin(META_MAGIC);
+        self.put(&mut file);
+        files::write(&dir.join(names::META), file)
+    }
+
+    fn put(&self, file: &mut BytesMut) {
         file.put_u64_le(self.meta.version.0);
         file.put_u32_le(self.meta.pages);
         file.put_slice(&self.sums_hash.0);
@@ -51,7 +56,13 @@ impl MetaFile {
             file.put_u16_le(u16::try_from(block.len()).unwrap_or(0));
             file.put_slice(block);
         }
-        files::write(&dir.join(names::META), file)
+    }
+
+    /// Reads a body and writes what was read.
+    pub(crate) fn recode(body: &[u8]) -> Option<Bytes> {
+        let mut out = BytesMut::new();
+        Self::parse(body).ok()?.put(&mut out);
+        Some(out.freeze())
     }
 
     pub(crate) fn read(dir: &Path) -> io::Result<Option<Self>> {

@@ -7,7 +7,7 @@ use crate::files;
 use crate::page::{PAGE_BYTES, PAGE_SIZE, PageHash, index, offset};
 use crate::page_store::{CheckpointMeta, Disk, MetaFile, PageStore, Shared, names, sums_hash, write_all_sums};
 use base::{PageNo, Reader, Truncated, Version};
-use bytes::{BufMut, Bytes};
+use bytes::{BufMut, Bytes, BytesMut};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
@@ -177,6 +177,11 @@ impl Plan {
     /// From this moment on the snapshot will be installed, whatever happens.
     fn write(&self, dir: &Path) -> io::Result<()> {
         let mut file = files::begin(MAGIC);
+        self.put(&mut file);
+        files::write(&dir.join(names::INSTALL), file)
+    }
+
+    fn put(&self, file: &mut BytesMut) {
         file.put_u64_le(self.meta.version.0);
         file.put_u32_le(self.meta.pages);
         file.put_u32_le(u32::try_from(self.replace.len()).unwrap_or(u32::MAX));
@@ -187,7 +192,6 @@ impl Plan {
             file.put_u32_le(page.0);
         }
         file.put_slice(&self.meta.extra);
-        files::write(&dir.join(names::INSTALL), file)
     }
 
     fn read(dir: &Path) -> io::Result<Option<Self>> {
@@ -228,6 +232,13 @@ impl Plan {
         rt::fs::sync_dir(dir)?;
         files::remove(&dir.join(names::STAGED))
     }
+}
+
+/// Reads the body of an `install.meta` and writes what was read.
+pub(crate) fn recode_plan(body: &[u8]) -> Option<Bytes> {
+    let mut out = BytesMut::new();
+    Plan::parse(body).ok()?.put(&mut out);
+    Some(out.freeze())
 }
 
 /// Finishes an install that was interrupted after it was complete.

@@ -166,6 +166,16 @@ impl Answer {
     }
 }
 
+/// Reads a request and writes what was read.
+pub(crate) fn recode_request(bytes: &[u8]) -> Option<Bytes> {
+    Request::decode(bytes).map(|request| request.encode().0).ok()
+}
+
+/// Reads an answer and writes what was read.
+pub(crate) fn recode_answer(bytes: &Bytes) -> Option<Bytes> {
+    Answer::decode(bytes).map(|answer| answer.encode()).ok()
+}
+
 fn number(reader: &mut Reader<'_>) -> Result<u32, TransferError> {
     reader.u32().map_err(|e| TransferError::Message(e.into()))
 }

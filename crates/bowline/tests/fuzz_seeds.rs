@@ -1,0 +1,310 @@
+//! A few whole messages for each fuzz target, so that a fuzzer need not find the formats by itself. They are kept in `fuzz/seeds`,
+//! and this test holds them to what the encoders write. After a format has changed: `BOWLINE_WRITE_SEEDS=1 cargo nextest run
+//! --workspace -E 'binary(fuzz_seeds)'`.
+
+#![cfg(test)]
+#![expect(clippy::disallowed_methods, reason = "the seeds are files of the source tree")]
+
+use base::{Disposition, GroupId, LogIndex, NodeId, PageNo, Term, Version};
+use bytes::{BufMut, Bytes, BytesMut};
+use raft::log::{Head, Record, Segment, Vote, encode_segment};
+use raft::{LogPos, Payload};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+#[test]
+fn the_seeds_of_the_fuzz_targets_are_what_the_encoders_write() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
+    let write = std::env::var_os("BOWLINE_WRITE_SEEDS").is_some();
+    let all = [
+        ("dqlite_request", vec![requests()]),
+        ("dqlite_response", responses()),
+        ("dqlite_session", sessions()),
+        ("join_request", vec![join_request()]),
+        ("page_files", page_files()),
+        ("page_record", page_records()),
+        ("raft_message", raft_messages()),
+        ("raft_segment", vec![[&[0], &*segment()].concat(), [&[0xff], &*segment()].concat()]),
+        ("rpc_frame", vec![frames()]),
+        ("token", vec![TOKEN.into()]),
+    ];
+    for (target, seeds) in &all {
+        assert!(root.join(format!("fuzz_targets/{target}.rs")).is_file(), "there is no target {target}");
+        let dir = root.join("seeds").join(target);
+        for (number, seed) in seeds.iter().enumerate() {
+            let path = dir.join(number.to_string());
+            if write {
+                fs::create_dir_all(&dir).unwrap();
+                fs::write(&path, seed).unwrap();
+            }
+            let kept = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            assert!(kept == *seed, "{} is not what the encoders write now", path.display());
+        }
+    }
+    // What the targets expect of any input holds for these.
+    for message in raft_messages() {
+        let body = Bytes::copy_from_slice(&message[1..]);
+        assert_eq!(raft::recode_message(message[0], &body), Some(body));
+    }
+    assert_eq!(cluster::recode_join_request(&join_request()), Some(join_request().into()));
+    let decoded = raft::log::decode_segment(7, &segment());
+    assert_eq!((decoded.records.len(), decoded.end), (11, segment().len()));
+}
+
+const TOKEN: &str = r#"{"addrs":["10.0.0.1:9601","host.example:9601"],"ca":"00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff","id":"0123abcd","secret":"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"}"#;
+
+fn requests() -> Vec<u8> {
+    use dqlite::{ClusterFormat, Params, Request, Tail, ValueRef};
+    let values =
+        [ValueRef::Integer(-1), ValueRef::Float(0.5), ValueRef::Null, ValueRef::Text(b"text"), ValueRef::Blob(b"blob")];
+    let params = Params::new(&values);
+    let mut out = BytesMut::new();
+    for request in [
+        Request::Leader,
+        Request::Client { id: 1 },
+        Request::Open { name: "data", flags: 6, vfs: "volatile" },
+        Request::Prepare { db: 0, sql: "SELECT 1; SELECT 2", tail: Tail::Reported },
+        Request::Exec { db: 0, stmt: 1, params },
+        Request::Query { db: 0, stmt: 1, params },
+        Request::QuerySql { db: 0, sql: "SELECT ?", params },
+        Request::Finalize { db: 0, stmt: 1 },
+        Request::Interrupt { db: 0 },
+        Request::Add { id: 2, address: "@bowline/2" },
+        Request::Assign { id: 2, role: 1 },
+        Request::Cluster { format: ClusterFormat::Addresses },
+        Request::Dump { name: "data" },
+    ] {
+        request.encode(&mut out);
+    }
+    out.to_vec()
+}
+
+fn responses() -> Vec<Vec<u8>> {
+    use dqlite::{Dialect, FailureCode, File, Response, RowsEncoder, ServerInfo, ValueRef};
+    let mut out = BytesMut::new();
+    for response in [
+        Response::Failure { code: FailureCode(5), message: "busy" },
+        Response::Server { id: 1, address: "@bowline/1" },
+        Response::Servers(vec![ServerInfo { id: 1, address: "@bowline/1", role: 2 }]),
+        Response::Statement { db: 0, id: 1, params: 2, tail: Some(9) },
+        Response::Result { last_insert_id: 3, rows_affected: 1 },
+        Response::Files(vec![File { name: "data", content: &[1; 16] }]),
+        Response::Metadata { failure_domain: 0, weight: 1 },
+    ] {
+        response.encode(&mut out, Dialect::default());
+    }
+    let mut rows = RowsEncoder::new([("n", Some("INTEGER")), ("t", None)]);
+    for value in [ValueRef::Text(b"one"), ValueRef::Null] {
+        rows.row(&mut out, [ValueRef::Integer(1), value]).expect("a small row");
+    }
+    rows.done(&mut out);
+    vec![[&[0], &*out].concat()]
+}
+
+fn sessions() -> Vec<Vec<u8>> {
+    // Mode 0: pieces of 63 bytes, each answered. Mode 1: a script of steps.
+    let handshake = 1_u64.to_le_bytes();
+    let bytes = [&handshake[..], &requests()].concat();
+    let pieces = bytes.chunks(63).flat_map(|piece| std::iter::once(0xbf).chain(piece.iter().copied()));
+    vec![std::iter::once(0).chain(pieces).collect(), vec![1, 0, 2, 3, 3, 4, 5, 0, 1, 2, 2, 5, 4, 5]]
+}
+
+fn join_request() -> Vec<u8> {
+    // Postcard: form, token id, secret, name, address, dqlite address, version, certificate request.
+    let mut out = vec![1];
+    put_text(&mut out, "0123abcd");
+    out.extend_from_slice(&[7; 32]);
+    for text in ["tern", "10.0.0.2:9601", "@bowline/2", "0.1.0", "request"] {
+        put_text(&mut out, text);
+    }
+    out
+}
+
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    out.push(u8::try_from(text.len()).expect("short"));
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn page_records() -> Vec<Vec<u8>> {
+    let page = |number, image| sqlite::PageImage { number: PageNo(number), image: Arc::new(image) };
+    let mut half = [0; sqlite::PAGE_SIZE];
+    half[..100].fill(1);
+    half[4000..].fill(2);
+    let record = |pages| sqlite::Record {
+        term: Term(3),
+        base: Version(8),
+        version: Version(9),
+        reign: 77,
+        db_pages: 5,
+        pages,
+        extra: Bytes::from_static(b"answers"),
+    };
+    let short = record(vec![page(1, half), page(4, [0; sqlite::PAGE_SIZE])]);
+    let long = record(vec![page(2, [9; sqlite::PAGE_SIZE])]);
+    vec![short.encode().to_vec(), long.encode().to_vec()]
+}
+
+fn page_files() -> Vec<Vec<u8>> {
+    let mut meta = vec![0];
+    meta.put_u64_le(9);
+    meta.put_u32_le(2);
+    meta.put_slice(&[1; 16]);
+    meta.put_u32_le(5);
+    meta.put_u32_le(1);
+    meta.put_slice(b"extra");
+    meta.put_u32_le(0);
+    meta.put_u16_le(32);
+    meta.put_slice(&[2; 32]);
+    let mut plan = vec![1];
+    plan.put_u64_le(9);
+    plan.put_u32_le(2);
+    plan.put_u32_le(1);
+    plan.put_slice(&[3; 32]);
+    plan.put_u32_le(2);
+    plan.put_slice(b"extra");
+    let request = vec![2, 3, 2, 0, 0, 0, 1, 0, 0, 0, 9, 0, 0, 0];
+    let answer = vec![3, 3, 1, 0, 0, 0, 6, 0, 0, 0, 1, 2, 0, 1, 0, 5, 6, 7];
+    let hashes = [&[3, 2, 1, 0, 0, 0, 2, 0, 0, 0][..], &[4; 32]].concat();
+    vec![meta, plan, request, answer, hashes]
+}
+
+/// Written by hand after docs/formats/raft-rpc.md.
+fn raft_messages() -> Vec<Vec<u8>> {
+    let vote = |out: &mut Vec<u8>| {
+        out.put_u64_le(3);
+        out.put_u64_le(1);
+        out.put_u8(1);
+    };
+    let place = |out: &mut Vec<u8>, index| {
+        out.put_u64_le(3);
+        out.put_u64_le(1);
+        out.put_u64_le(index);
+    };
+    let position = |out: &mut Vec<u8>, index| {
+        out.put_u8(1);
+        place(out, index);
+    };
+    let start = |method| {
+        let mut out = vec![method];
+        out.put_u64_le(12);
+        out
+    };
+    let mut append = start(1);
+    append.put_u8(0);
+    vote(&mut append);
+    position(&mut append, 8);
+    position(&mut append, 7);
+    append.put_u32_le(3);
+    for (index, kind, payload) in [(9, 0, Vec::new()), (10, 1, b"record".to_vec()), (11, 2, members())] {
+        place(&mut append, index);
+        append.put_u8(kind);
+        append.put_u32_le(u32::try_from(payload.len()).expect("short"));
+        append.put_slice(&payload);
+    }
+    let mut ask = start(2);
+    vote(&mut ask);
+    position(&mut ask, 9);
+    ask.put_u8(0);
+    let mut offer = start(4);
+    offer.put_u8(1);
+    vote(&mut offer);
+    offer.put_u64_le(99);
+    position(&mut offer, 9);
+    offer.put_u8(0);
+    offer.put_u32_le(u32::try_from(members().len()).expect("short"));
+    offer.put_slice(&members());
+    let mut transfer = start(6);
+    vote(&mut transfer);
+    transfer.put_u64_le(2);
+    position(&mut transfer, 9);
+    let mut partial = vec![128 + 1, 1];
+    position(&mut partial, 9);
+    let mut granted = vec![128 + 2];
+    vote(&mut granted);
+    granted.put_u8(1);
+    position(&mut granted, 9);
+    vec![append, ask, offer, transfer, partial, granted, vec![128 + 7, 9, 0, 0, 0, 0, 0, 0, 0]]
+}
+
+/// By hand after docs/formats/raft-log.md: version, the position of the entry that made them, sets of voters, nodes with their addresses.
+fn members() -> Vec<u8> {
+    let mut out = vec![1, 1];
+    for part in [3, 1, 11] {
+        out.put_u64_le(part);
+    }
+    out.put_u8(1);
+    out.put_u16_le(2);
+    out.put_u64_le(1);
+    out.put_u64_le(2);
+    out.put_u16_le(3);
+    for node in 1..=3 {
+        out.put_u64_le(node);
+        out.put_u16_le(8);
+        out.put_slice(b"host:960");
+    }
+    out
+}
+
+fn segment() -> Vec<u8> {
+    let pos = |index| LogPos { term: Term(3), node: NodeId(1), index: LogIndex(index) };
+    let vote = Vote { term: Term(3), node: NodeId(1), committed: true };
+    let head = Head {
+        vote: Some(vote),
+        purged: Some(pos(4)),
+        last: Some(pos(8)),
+        committed: Some(pos(7)),
+        quarantined: false,
+    };
+    let heads = vec![(GroupId(1), head), (GroupId(2), Head::default())];
+    let first = Segment { number: 7, previous: 6, previous_end: 4096, node: NodeId(1), heads };
+    let append = |index, payload| Record::Append { pos: pos(index), payload };
+    encode_segment(
+        7,
+        &[
+            (GroupId(0), Record::Segment(first)),
+            (GroupId(1), append(9, Payload::Blank)),
+            (GroupId(1), append(10, Payload::App(Bytes::from_static(b"record")))),
+            (GroupId(1), append(11, Payload::Membership(members().into()))),
+            (GroupId(1), Record::Truncate { after: Some(pos(9)) }),
+            (GroupId(2), Record::Truncate { after: None }),
+            (GroupId(1), Record::Purge { upto: pos(5) }),
+            (GroupId(2), Record::Vote(vote)),
+            (GroupId(1), Record::Committed { upto: pos(9) }),
+            (GroupId(2), Record::Quarantine { on: true }),
+            (GroupId(2), Record::Drop),
+        ],
+    )
+}
+
+fn frames() -> Vec<u8> {
+    use rpc::frame::{Frame, Hello};
+    use rpc::{Class, Fingerprint, Refusal};
+    let retry = Disposition::Retry { after: Duration::from_millis(50) };
+    let mut out = BytesMut::new();
+    for (id, frame) in [
+        Frame::Hello(Hello {
+            version: 1,
+            class: Class::Control,
+            node: Some(NodeId(1)),
+            wanted: None,
+            fingerprint: Fingerprint([5; 32]),
+        }),
+        Frame::Welcome { version: 1, node: NodeId(2) },
+        Frame::Call { service: 1, method: 2, deadline_ms: 500, body: Bytes::from_static(b"body") },
+        Frame::Answer(Bytes::from_static(b"answer")),
+        Frame::Refused(Refusal { code: "BL-RPC-001".into(), disposition: retry, message: "not now".to_owned() }),
+        Frame::Cancel,
+        Frame::Goodbye("stopping".to_owned()),
+        Frame::Ping,
+        Frame::Pong,
+    ]
+    .into_iter()
+    .zip(1..)
+    .map(|(frame, id)| (id, frame))
+    {
+        frame.encode(id, &mut out);
+    }
+    out.to_vec()
+}
