@@ -9,7 +9,7 @@ pub use handover::hand_over;
 use crate::authority::{Authority, NodeKey};
 use crate::controller::{self, Pass, leads};
 use crate::join::desk::{Desk, ForStrangers};
-use crate::join::messages::{ANNOUNCE, Announce, Announced, FORM, decode, encode};
+use crate::join::messages::{ANNOUNCE, Announce, Announced, FORM, PROBE, decode, encode};
 use crate::node_rows::{self, NodeRow, NodeRowState};
 use crate::roles::Targets;
 use crate::steps::role_in;
@@ -18,11 +18,14 @@ use crate::token::{Secret, Token, TokenId};
 use crate::token_rows::{self, TokenRow};
 use crate::{ClusterError, Credentials, NodeIdentity, NodeName};
 use base::{Disposition, Fault, NodeId, Role};
+use bytes::Bytes;
+use futures::future::join_all;
 use lifecycle::Scope;
 use raft::{Group, RaftHost};
-use rpc::{Class, Fingerprint, Handler, Mesh, Service};
+use rpc::{CallError, Class, Fingerprint, Handler, Mesh, Service};
 use rt::sync::watch;
 use rt::time::Instant;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use store::ReadLevel;
@@ -222,6 +225,16 @@ impl Cluster {
                 (row, role)
             })
             .collect())
+    }
+
+    /// Asks these nodes whether they are there, all at once, and waits `deadline` at most. Gives those that answer: whatever they
+    /// say, they run and can be reached from here. Cancel-safe.
+    pub async fn probe(&self, nodes: impl IntoIterator<Item = NodeId>, deadline: Duration) -> BTreeSet<NodeId> {
+        let asked = nodes.into_iter().map(|node| async move {
+            let answer = self.0.mesh.call(node, Service::Cluster, PROBE, Bytes::new(), deadline, Class::Control).await;
+            matches!(answer, Ok(_) | Err(CallError::Refused(_))).then_some(node)
+        });
+        join_all(asked).await.into_iter().flatten().collect()
     }
 
     /// Starts to let a member go: its roles move to others, leadership first, then it is removed. Returns when that is begun.

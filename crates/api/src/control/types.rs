@@ -42,7 +42,7 @@ pub enum Health {
     Up,
     /// It does not answer.
     Down,
-    /// Nobody has heard of it yet.
+    /// It was not asked.
     Unknown,
 }
 
@@ -90,45 +90,53 @@ pub struct Reboot {
 }
 
 impl Reboot {
-    /// Judges from the members and the id of the machine in question.
+    /// Judges from the members and the id of the machine in question; no members means that it belongs to no cluster.
     ///
     /// Safe means: while it is down the other voters that answer are a majority of all voters, so writes go on.
     pub fn judge(nodes: &[NodeInfo], this: NodeId) -> Self {
-        let names = |wanted: &dyn Fn(&&NodeInfo) -> bool| -> Vec<&str> {
-            nodes.iter().filter(wanted).map(|n| n.name.as_str()).collect()
+        let names = |wanted: &dyn Fn(&NodeInfo) -> bool| -> Vec<&str> {
+            nodes.iter().filter(|n| n.role == Role::Voter && wanted(n)).map(|n| n.name.as_str()).collect()
         };
-        let voters = names(&|n| n.role == Role::Voter);
-        let remaining = names(&|n| n.role == Role::Voter && n.id != this && n.health == Health::Up);
-        let down = names(&|n| n.role == Role::Voter && n.id != this && n.health != Health::Up);
-        let majority = voters.len() / 2 + 1;
-        let this_votes = nodes.iter().any(|n| n.id == this && n.role == Role::Voter);
+        let others = |health| names(&|n| n.id != this && n.health == health);
+        let (up, down, unknown) = (others(Health::Up), others(Health::Down), others(Health::Unknown));
+        let this_votes = !names(&|n| n.id == this).is_empty();
+        let all = names(&|_| true).len();
+        let majority = all / 2 + 1;
         let (safe, reason) = if nodes.is_empty() {
             (true, "this machine belongs to no cluster".to_owned())
         } else if nodes.len() == 1 {
             (false, "it is the only machine: its databases are down while it is".to_owned())
-        } else if remaining.len() >= majority && this_votes {
-            (true, format!("{} keep the majority ({majority} of {})", listed(&remaining), voters.len()))
-        } else if remaining.len() >= majority {
-            (true, format!("it does not vote, and {} keep the majority", listed(&remaining)))
+        } else if up.len() >= majority && this_votes {
+            (true, format!("{} the majority ({majority} of {all})", do_it(&up, "keeps", "keep")))
+        } else if up.len() >= majority {
+            (true, format!("it does not vote, and {} the majority", do_it(&up, "keeps", "keep")))
+        } else if up.len() + unknown.len() >= majority {
+            (false, format!("it is not known whether {} up", do_it(&unknown, "is", "are")))
+        } else if up.len() + unknown.len() + usize::from(this_votes) < majority {
+            (false, format!("{} down: without a majority writes have stopped already", do_it(&down, "is", "are")))
         } else if !down.is_empty() {
-            (false, format!("{} already down: another loss stops writes", are(&down)))
+            (false, format!("{} already down: another loss stops writes", do_it(&down, "is", "are")))
+        } else if all == 1 {
+            (false, "it is the only voter: writes stop while it is down".to_owned())
         } else {
-            (false, format!("losing it leaves {} of {} voters, {majority} are needed", remaining.len(), voters.len()))
+            (false, format!("{majority} of the {all} voters are needed: writes stop while it is down"))
         };
         Self { safe, reason }
     }
-}
 
-fn listed(names: &[&str]) -> String {
-    match names {
-        [] => "none".to_owned(),
-        [one] => (*one).to_owned(),
-        [rest @ .., last] => format!("{} and {last}", rest.join(", ")),
+    /// Of a member that does not know the others now.
+    pub fn unknown() -> Self {
+        Self { safe: false, reason: "it is not known yet which members are up".to_owned() }
     }
 }
 
-fn are(names: &[&str]) -> String {
-    format!("{} {}", listed(names), if names.len() == 1 { "is" } else { "are" })
+/// `box2 keeps`, `box2 and box3 keep`.
+fn do_it(names: &[&str], one: &str, more: &str) -> String {
+    match names {
+        [] => format!("none {more}"),
+        [name] => format!("{name} {one}"),
+        [rest @ .., last] => format!("{} and {last} {more}", rest.join(", ")),
+    }
 }
 
 /// The node and its cluster as this node sees them.
@@ -261,6 +269,9 @@ pub struct TokenInfo {
     pub expires: Timestamp,
     /// The node that used it.
     pub used_by: Option<NodeId>,
+    /// That node's name, if it is a member.
+    #[serde(default)]
+    pub used_by_name: Option<String>,
 }
 
 /// A database.
@@ -358,16 +369,25 @@ mod tests {
 
     #[test]
     fn a_reboot_is_safe_exactly_when_the_other_voters_keep_a_majority() {
-        use Health::{Down, Up};
+        use Health::{Down, Unknown, Up};
         use Role::{StandBy, Voter};
         type Case = (&'static [(Role, Health)], bool, &'static str);
         let cases: &[Case] = &[
             (&[], true, "this machine belongs to no cluster"),
             (&[(Voter, Up)], false, "it is the only machine: its databases are down while it is"),
-            (&[(Voter, Up), (StandBy, Up)], false, "losing it leaves 0 of 1 voters, 1 are needed"),
-            (&[(StandBy, Up), (Voter, Up)], true, "it does not vote, and box2 keep the majority"),
+            (&[(Voter, Up), (StandBy, Up)], false, "it is the only voter: writes stop while it is down"),
+            (&[(StandBy, Up), (Voter, Up)], true, "it does not vote, and box2 keeps the majority"),
+            (&[(Voter, Up), (Voter, Up)], false, "2 of the 2 voters are needed: writes stop while it is down"),
             (&[(Voter, Up), (Voter, Up), (Voter, Up)], true, "box2 and box3 keep the majority (2 of 3)"),
             (&[(Voter, Up), (Voter, Up), (Voter, Down)], false, "box3 is already down: another loss stops writes"),
+            (&[(Voter, Up), (Voter, Up), (Voter, Unknown)], false, "it is not known whether box3 is up"),
+            (&[(Voter, Up), (Voter, Unknown), (Voter, Unknown)], false, "it is not known whether box2 and box3 are up"),
+            (
+                &[(Voter, Up), (Voter, Down), (Voter, Down)],
+                false,
+                "box2 and box3 are down: without a majority writes have stopped already",
+            ),
+            (&[(StandBy, Up), (Voter, Down)], false, "box2 is down: without a majority writes have stopped already"),
         ];
         for (members, safe, reason) in cases {
             let nodes: Vec<_> = (1..).zip(*members).map(|(id, (role, health))| node(id, *role, *health)).collect();

@@ -81,6 +81,7 @@ impl Control for Node {
                 u64::from(database.pages().pin_committed().pages()) * sqlite::PAGE_SIZE as u64
             };
             let reboot = match &record {
+                Some(_) if nodes.is_empty() => Reboot::unknown(),
                 Some(record) => Reboot::judge(&nodes, record.node),
                 None => Reboot::judge(&[], base::NodeId(0)),
             };

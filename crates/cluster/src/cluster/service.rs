@@ -2,7 +2,7 @@
 
 use super::Inner;
 use crate::ClusterError;
-use crate::join::messages::{ANNOUNCE, Announce, REDEEM_FOR, decode, encode};
+use crate::join::messages::{ANNOUNCE, Announce, PROBE, REDEEM_FOR, decode, encode};
 use base::NodeId;
 use bytes::Bytes;
 use futures::FutureExt;
@@ -21,6 +21,7 @@ impl Handler for ForMembers {
             let answer = match method {
                 REDEEM_FOR => inner.desk.redeem_for(&body).await,
                 ANNOUNCE => inner.announce(node, body, deadline).await,
+                PROBE => Ok(Bytes::new()),
                 other => Err(ClusterError::Message { why: format!("this version knows no method {other}") }),
             };
             answer.map_err(|error| Refusal::of(&error))

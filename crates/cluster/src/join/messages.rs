@@ -16,6 +16,8 @@ pub(crate) const REDEEM: u16 = 1;
 pub(crate) const REDEEM_FOR: u16 = 1;
 /// A member runs: method of the cluster service.
 pub(crate) const ANNOUNCE: u16 = 2;
+/// Are you there? Method of the cluster service; nothing in, nothing out.
+pub(crate) const PROBE: u16 = 3;
 
 /// A machine asks to be let in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,16 +1,17 @@
 //! What the control API asks of the membership.
 
-use super::{Node, problem};
+use super::{Names, Node, problem};
 use api::control::{Health, NodeInfo, Problem, TokenInfo, TokenIssued, TokenRequest, TokenState};
 use base::Role;
 use cluster::{ClusterError, NodeName, NodeRow, NodeRowState, TokenId, TokenRow};
 use jiff::Timestamp;
-use rpc::Reach;
 use std::time::Duration;
 use store::ReadLevel;
 
 /// How long a token is good if nobody says.
 const TOKEN_VALID: Duration = Duration::from_hours(1);
+/// How long a member may take to say that it is there. One whose process is gone is known at once; this is for machines that are.
+const PROBE_MAX: Duration = Duration::from_secs(1);
 
 fn refused(error: &ClusterError) -> Problem {
     problem(error)
@@ -21,29 +22,23 @@ pub(super) async fn rows(node: &Node) -> Result<Vec<(NodeRow, Role)>, Problem> {
     node.cluster()?.nodes(ReadLevel::Local).await.map_err(|e| refused(&e))
 }
 
+/// The members and whether each of them answers this node now: it is asked.
 pub(super) async fn list(node: &Node) -> Result<Vec<NodeInfo>, Problem> {
     let store = node.store()?;
     let Some(units) = node.units() else { return Ok(Vec::new()) };
     let this = units.record.node;
     let leader = store.sys().leadership().borrow().leader;
     let rows = rows(node).await?;
-    let members = rows.into_iter().filter(|(row, _)| row.state != NodeRowState::Joining);
-    let mesh = units.mesh();
+    let members: Vec<_> = rows.into_iter().filter(|(row, _)| row.state != NodeRowState::Joining).collect();
+    let others = members.iter().map(|(row, _)| row.node).filter(|id| *id != this);
+    let answering = node.cluster()?.probe(others, PROBE_MAX).await;
     Ok(members
+        .into_iter()
         .map(|(row, role)| NodeInfo {
             id: row.node,
             name: row.name,
             role,
-            health: if row.node == this {
-                Health::Up
-            } else {
-                match mesh.as_ref().map(|mesh| mesh.watch(row.node).borrow().clone()) {
-                    Some(view) if view.reach == Reach::Up || view.inbound > 0 => Health::Up,
-                    Some(view) if view.reach == Reach::Untried => Health::Unknown,
-                    Some(_) => Health::Down,
-                    None => Health::Unknown,
-                }
-            },
+            health: if row.node == this || answering.contains(&row.node) { Health::Up } else { Health::Down },
             leader: leader == Some(row.node),
             address: row.address,
             dqlite_address: row.dqlite_address,
@@ -60,16 +55,18 @@ pub(super) async fn token_add(node: &Node, request: TokenRequest) -> Result<Toke
 }
 
 pub(super) async fn token_list(node: &Node) -> Result<Vec<TokenInfo>, Problem> {
-    let rows = node.cluster()?.tokens().await.map_err(|e| refused(&e))?;
-    Ok(rows.into_iter().map(info).collect())
+    let tokens = node.cluster()?.tokens().await.map_err(|e| refused(&e))?;
+    let names = node.names().await;
+    Ok(tokens.into_iter().map(|token| info(token, &names)).collect())
 }
 
 pub(super) async fn token_revoke(node: &Node, id: &str) -> Result<TokenInfo, Problem> {
     let id: TokenId = id.parse().map_err(|e: ClusterError| refused(&e))?;
-    node.cluster()?.token_revoke(&id).await.map(info).map_err(|e| refused(&e))
+    let token = node.cluster()?.token_revoke(&id).await.map_err(|e| refused(&e))?;
+    Ok(info(token, &node.names().await))
 }
 
-fn info(row: TokenRow) -> TokenInfo {
+fn info(row: TokenRow, names: &Names) -> TokenInfo {
     let now = i64::try_from(rt::time::wall().as_secs()).unwrap_or(i64::MAX);
     TokenInfo {
         id: row.id.clone(),
@@ -82,6 +79,7 @@ fn info(row: TokenRow) -> TokenInfo {
         created: time(row.created),
         expires: time(row.expires),
         used_by: row.used_by,
+        used_by_name: row.used_by.and_then(|node| names.get(&node).cloned()),
     }
 }
 
