@@ -38,7 +38,8 @@ pub(crate) struct Inner {
     scope: Scope,
     sys: Arc<Database>,
     open: Mutex<Databases>,
-    opened: Notify,
+    /// A database was opened here, or removed.
+    moved: Notify,
     catalog: Scope,
 }
 
@@ -61,7 +62,7 @@ impl Inner {
         let database = Arc::clone(&sys.database);
         let open = Mutex::new(Databases { by_name: BTreeMap::from([(name, sys)]), closing: false });
         let catalog = scope.child("catalog");
-        Ok(Arc::new(Self { config, host, mesh, scope, sys: database, open, opened: Notify::new(), catalog }))
+        Ok(Arc::new(Self { config, host, mesh, scope, sys: database, open, moved: Notify::new(), catalog }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Databases> {
@@ -101,11 +102,22 @@ impl Inner {
     /// Waits until a database is open here. Cancel-safe.
     pub(crate) async fn await_open(&self, name: &DbName, group: GroupId) -> Arc<Database> {
         loop {
-            let opened = self.opened.notified();
+            let moved = self.moved.notified();
             if let Some(database) = self.database(name).filter(|database| database.group_id() == group) {
                 return database;
             }
-            opened.await;
+            moved.await;
+        }
+    }
+
+    /// Waits until a database that was dropped is gone from here. Cancel-safe.
+    pub(crate) async fn await_gone(&self, name: &DbName, group: GroupId) {
+        loop {
+            let moved = self.moved.notified();
+            if self.database(name).is_none_or(|database| database.group_id() != group) {
+                return;
+            }
+            moved.await;
         }
     }
 
@@ -121,7 +133,7 @@ impl Inner {
                 None
             }
         };
-        self.opened.notify_waiters();
+        self.moved.notify_waiters();
         match late {
             Some(open) => {
                 close(&open.database, &open.scope, Duration::ZERO).await;
@@ -142,6 +154,7 @@ impl Inner {
         self.host.drop_group(database.group_id()).await?;
         self.remove_files(format!("{}.{}", database.name(), database.group_id())).await?;
         self.lock().by_name.remove(database.name());
+        self.moved.notify_waiters();
         Ok(())
     }
 
@@ -227,7 +240,7 @@ async fn open(
     group_id: GroupId,
 ) -> Result<Open, StoreError> {
     let dir = directory(config, &name, group_id);
-    let options = config.pages.clone();
+    let options = config.pages;
     let (pages, meta) = rt::blocking::run(move || PageStore::open(&dir, options))
         .await
         .map_err(|end| StoreError::Internal(end.to_string()))?

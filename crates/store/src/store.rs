@@ -23,6 +23,9 @@ use std::time::Duration;
 /// How long the creation of a database may take.
 const CREATE_MAX: Duration = Duration::from_secs(10);
 
+/// How long the one who drops a database waits for it to be gone from this node.
+const GONE_MAX: Duration = Duration::from_secs(5);
+
 /// How soon a request is tried again when there was no leader.
 const NOT_LEADER_RETRY: Duration = Duration::from_millis(50);
 
@@ -142,7 +145,10 @@ impl Store {
         let delete = Command::new(delete, [catalog::group_value(group)]);
         match self.transact(&DbName::sys(), vec![delete]).await {
             Ok(Outcome { rows_affected: 0, .. }) if self.is_ready(group).await? => Ok(()),
-            Ok(_) => Err(error),
+            Ok(_) => {
+                self.await_gone(name, group).await;
+                Err(error)
+            }
             Err(left) => {
                 tracing::warn!(database = %name, %left, "what a failed import left could not be dropped");
                 Err(error)
@@ -200,14 +206,29 @@ impl Store {
         Ok(())
     }
 
-    /// Drops a database and all that is in it, on every member. On any member.
+    /// Drops a database and all that is in it, on every member. On any member. As a rule this node has removed its copy when this
+    /// returns; the others follow.
     pub async fn drop_database(&self, name: &DbName) -> Result<(), StoreError> {
         if name.is_sys() {
             return Err(StoreError::SysIsPermanent { name: name.clone() });
         }
+        let open = self.database(name);
         let delete = Command::new("DELETE FROM databases WHERE name = ?1", [name.to_string().into()]);
         let outcome = self.transact(&DbName::sys(), vec![delete]).await?;
-        if outcome.rows_affected == 0 { Err(StoreError::NoSuchDatabase { name: name.clone() }) } else { Ok(()) }
+        if outcome.rows_affected == 0 {
+            return Err(StoreError::NoSuchDatabase { name: name.clone() });
+        }
+        if let Some(database) = open {
+            self.await_gone(name, database.group_id()).await;
+        }
+        Ok(())
+    }
+
+    /// Who has dropped a database must not find it on the list. If that takes long, it is dropped nevertheless.
+    async fn await_gone(&self, name: &DbName, group: GroupId) {
+        if rt::time::timeout(GONE_MAX, self.0.await_gone(name, group)).await.is_err() {
+            tracing::info!(database = %name, "it is dropped, but this node's copy is not removed yet");
+        }
     }
 
     /// Runs statements as one transaction where the database is led, whoever is asked.
