@@ -13,6 +13,7 @@ mod addresses;
 mod control;
 mod error;
 mod node;
+mod service_manager;
 mod switchboard;
 mod units;
 
@@ -25,6 +26,8 @@ use lifecycle::{Settings, Shutdown, Supervisor, UnitOptions};
 use node::{Formation, Node, Running, Sockets};
 use raft::HostConfig;
 use rt::net::Listener;
+use sd_notify::NotifyState;
+use service_manager::ServiceManager;
 use std::sync::Arc;
 use std::time::Duration;
 use store::StoreConfig;
@@ -41,7 +44,7 @@ async fn run_node(config: NodeConfig, mut requests: StopRequests) -> Result<(), 
     let sockets = Sockets::bind(&config).await?;
     let identity = node::load_identity(&config).await?;
     let control = bind_unix(&config.socket, "the control socket")?;
-    let notify = config.notify;
+    let manager = ServiceManager::new(config.notify);
     let (node, mut formed) = Node::new(config, sockets);
     let shutdown = Shutdown::new();
 
@@ -51,6 +54,11 @@ async fn run_node(config: NodeConfig, mut requests: StopRequests) -> Result<(), 
         let formation = if let Some(formation) = identity {
             formation
         } else {
+            // It answers: that is all it can do before `init` or `join`, and no service manager waits for those.
+            manager.tell(&[
+                NotifyState::Ready,
+                NotifyState::Status("belongs to no cluster yet: bowline init, or bowline join"),
+            ]);
             let formed = tokio::select! {
                 biased;
                 () = shutdown.requested() => None,
@@ -60,7 +68,7 @@ async fn run_node(config: NodeConfig, mut requests: StopRequests) -> Result<(), 
             let Some(formation) = formed else { return Ok(()) };
             formation
         };
-        live(&node, formation, &shutdown, notify).await
+        live(&node, formation, &shutdown, manager).await
     };
     let living = async {
         let ended = living.await;
@@ -70,7 +78,7 @@ async fn run_node(config: NodeConfig, mut requests: StopRequests) -> Result<(), 
     let asking = async {
         requests.requested().await;
         node.stopping();
-        systemd(notify, sd_notify::NotifyState::Stopping);
+        manager.tell(&[NotifyState::Stopping]);
         shutdown.request();
         requests.reached(2).await;
         shutdown.request();
@@ -79,6 +87,7 @@ async fn run_node(config: NodeConfig, mut requests: StopRequests) -> Result<(), 
     let asked_by_api = async {
         node.stop_asked().await;
         node.stopping();
+        manager.tell(&[NotifyState::Stopping]);
         shutdown.request();
         std::future::pending::<()>().await;
     };
@@ -88,12 +97,18 @@ async fn run_node(config: NodeConfig, mut requests: StopRequests) -> Result<(), 
         both = async { tokio::join!(living, serving) } => both,
         () = asking => (Ok(()), ()),
         () = asked_by_api => (Ok(()), ()),
+        never = manager.feed() => match never {},
     };
     ended
 }
 
 /// Keeps the units of a formed node up until the shutdown.
-async fn live(node: &Node, formation: Formation, shutdown: &Shutdown, notify: bool) -> Result<(), NodeError> {
+async fn live(
+    node: &Node,
+    formation: Formation,
+    shutdown: &Shutdown,
+    manager: ServiceManager,
+) -> Result<(), NodeError> {
     let mut supervisor = Supervisor::new("node", Settings::default());
     let running = compose(&mut supervisor, node, &formation)?;
     let mut lanes = supervisor.lanes();
@@ -101,7 +116,7 @@ async fn live(node: &Node, formation: Formation, shutdown: &Shutdown, notify: bo
     let ready = async {
         if lanes.wait_ready().await {
             node.is_ready();
-            systemd(notify, sd_notify::NotifyState::Ready);
+            manager.tell(&[NotifyState::Ready, NotifyState::Status("ready")]);
         }
         std::future::pending::<()>().await;
     };
@@ -147,16 +162,9 @@ fn compose(supervisor: &mut Supervisor, node: &Node, formation: &Formation) -> R
     let dqlite = DqliteUnit::new(config.dqlite_socket(), sockets.dqlite_address, sockets.dqlite, formation.clone());
     supervisor.add("dqlite", dqlite, (store.clone(), members.clone()), options);
 
-    Ok(Running { lanes: supervisor.lanes(), record, network, store, members })
+    Ok(Running { lanes: supervisor.lanes(), record, store, members })
 }
 
 fn bind_unix(path: &std::path::Path, what: &'static str) -> Result<Listener, NodeError> {
     Listener::bind_unix(path).map_err(|source| NodeError::Bind { what, address: path.display().to_string(), source })
-}
-
-/// Tells the service manager, if there is one.
-fn systemd(notify: bool, state: sd_notify::NotifyState<'_>) {
-    if notify && let Err(error) = sd_notify::notify(&[state]) {
-        tracing::debug!(%error, "the service manager was not told");
-    }
 }

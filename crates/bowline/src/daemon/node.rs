@@ -2,7 +2,7 @@
 
 use super::addresses::announced;
 use super::error::NodeError;
-use super::units::{Members, Network};
+use super::units::Members;
 use crate::config::NodeConfig;
 use base::NodeId;
 use cluster::{MemberAddress, NodeIdentity, NodeRecord};
@@ -192,16 +192,8 @@ pub(super) async fn blocking<T: Send + 'static>(
 pub(super) struct Running {
     pub(super) lanes: Lanes,
     pub(super) record: NodeRecord,
-    pub(super) network: Slot<Network>,
     pub(super) store: Slot<Store>,
     pub(super) members: Slot<Members>,
-}
-
-impl Running {
-    /// The connections to the other nodes, while the network is up.
-    pub(super) fn mesh(&self) -> Option<Arc<rpc::Mesh>> {
-        self.network.get().map(|network| network.mesh.clone())
-    }
 }
 
 /// A node. Cheap to clone; all clones are one.
