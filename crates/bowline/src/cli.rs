@@ -65,12 +65,16 @@ impl Context {
 
     /// `bowline`, with the flags that lead to this node if they are not the defaults: for lines to paste.
     fn bowline(&self) -> String {
-        let program = output::program();
-        if self.socket == control_socket(&default_state_dir()) {
-            program
-        } else {
-            format!("{program} --socket {}", output::shell_word(&self.socket.to_string_lossy()))
+        let flag = |flag, path: &std::path::Path| format!(" {flag} {}", output::shell_word(&path.to_string_lossy()));
+        let mut line = output::program();
+        let usual = default_state_dir();
+        if self.state_dir != std::path::absolute(&usual).unwrap_or(usual) {
+            line += &flag("--state-dir", &self.state_dir);
         }
+        if self.socket != control_socket(&self.state_dir) {
+            line += &flag("--socket", &self.socket);
+        }
+        line
     }
 }
 

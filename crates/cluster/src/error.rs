@@ -104,8 +104,10 @@ pub enum ClusterError {
         why: String,
     },
     /// The directory holds a node's identity already.
-    #[error("this machine is node {node} of cluster {cluster} already")]
+    #[error("this machine is {name} already, node {node} of cluster {cluster}")]
     AlreadyMember {
+        /// Its name.
+        name: String,
         /// The node.
         node: NodeId,
         /// The cluster.

@@ -236,7 +236,11 @@ fn verify_chain(tls: &TlsIdentity) -> Result<(), String> {
 /// Refuses if the directory holds a node.
 pub(crate) fn refuse_member(dir: &Path) -> Result<(), ClusterError> {
     match read_record(dir)? {
-        Some(record) => Err(ClusterError::AlreadyMember { node: record.node, cluster: record.cluster.to_string() }),
+        Some(record) => Err(ClusterError::AlreadyMember {
+            name: record.name.to_string(),
+            node: record.node,
+            cluster: record.cluster.to_string(),
+        }),
         None => Ok(()),
     }
 }

@@ -234,9 +234,9 @@ pub enum ImportError {
         fault: IoFault,
     },
     /// The file is not a database that can be taken over page by page.
-    #[error("{file} cannot be imported: {why}")]
+    #[error("the file cannot be imported: {why}")]
     Refused {
-        /// Which file.
+        /// Which file: a copy, as a rule, whose name tells nobody anything.
         file: PathBuf,
         /// Why.
         why: &'static str,

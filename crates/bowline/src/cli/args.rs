@@ -156,7 +156,7 @@ pub struct StartArgs {
     #[arg(long, value_enum, default_value = "text", env = "BOWLINE_LOG_FORMAT", hide_env = true)]
     pub log_format: LogFormat,
     /// What to log: error, warn, info, debug, or `crate=level,...`
-    #[arg(long, value_name = "FILTER", default_value = "info,openraft=error", env = "BOWLINE_LOG", hide_env = true)]
+    #[arg(long, value_name = "FILTER", default_value = "info", env = "BOWLINE_LOG", hide_env = true)]
     pub log: String,
     /// Leave the terminal's session. `init` and `join` start the daemon so.
     #[arg(long, hide = true)]
@@ -292,7 +292,7 @@ pub struct DevArgs {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=9))]
     pub nodes: u16,
     /// What to log, on standard error
-    #[arg(long, value_name = "FILTER", default_value = "error,openraft=off", env = "BOWLINE_LOG", hide_env = true)]
+    #[arg(long, value_name = "FILTER", default_value = "error", env = "BOWLINE_LOG", hide_env = true)]
     pub log: String,
 }
 

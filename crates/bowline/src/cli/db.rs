@@ -134,6 +134,9 @@ async fn drop_database(context: &Context, name: &DbName, yes: bool) -> Result<()
         talk(&format!("Dropping {name} loses {loss}, on all members. There is no undo.\nType its name to drop it: "));
         let mut answer = String::new();
         let read = std::io::stdin().lock().read_line(&mut answer);
+        if !answer.ends_with('\n') {
+            talk("\n");
+        }
         if read.is_err() || answer.trim() != name.as_str() {
             return Err(refused().into());
         }
@@ -199,7 +202,14 @@ async fn import(context: &Context, name: &DbName, path: &Path) -> Result<(), Fai
     }
     let source = rt::fs::File::open(path).map_err(trouble)?;
     let total = source.len().map_err(trouble)?;
-    let made = context.client().db_import(name, total, stream(source, total)).await?;
+    let made = context.client().db_import(name, total, stream(source, total)).await;
+    // The node sees bytes; which file they came from is known here.
+    let made = made.map_err(|error| match Failure::from(error) {
+        Failure::Problem(problem) if problem.code == "BL-SQL-061" => {
+            Failure::Problem(problem).at(&path.display().to_string())
+        }
+        other => other,
+    })?;
     let sentence = format!("{name} is ready: {} from {}", human::bytes(total), path.display());
     context.output.outcome(&made, name.as_str(), &sentence)?;
     if matches!(context.output.shape(), Shape::Table(_)) {

@@ -89,9 +89,11 @@ pub(super) async fn stop(context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Sends the log to standard error.
+/// Sends the log to standard error. The consensus engine is heard only if the filter names it: in its own words an ordinary stop is
+/// an error, and what is one indeed is said by the group that it runs for.
 pub(super) fn log_to_stderr(filter: &str, format: LogFormat) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| {
+    let with_engine = if filter.contains("openraft") { filter.to_owned() } else { format!("{filter},openraft=off") };
+    let filter = EnvFilter::try_new(with_engine).map_err(|error| {
         failure::misuse(
             format!("--log {filter} makes no sense"),
             &error.to_string(),

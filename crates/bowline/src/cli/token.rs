@@ -61,7 +61,8 @@ fn table(tokens: &[TokenInfo]) -> Table {
             TokenState::Used => ("used", Tone::Plain),
             TokenState::Expired => ("expired", Tone::Dim),
         };
-        let used_by = token.used_by.map_or_else(|| "-".to_owned(), |id| id.to_string());
+        let id = token.used_by.map(|id| id.to_string());
+        let used_by = token.used_by_name.clone().or(id).unwrap_or_else(|| "-".to_owned());
         table.row([
             Cell::new(&token.id),
             Cell::new(state).tone(tone),
@@ -106,6 +107,7 @@ mod tests {
             created: at(1_790_000_000),
             expires: at(1_790_003_600),
             used_by,
+            used_by_name: None,
         };
         let tokens = [
             token("k3m9", TokenState::Open, None, Some("box3")),

@@ -343,7 +343,7 @@ impl Care<'_> {
 
     /// Campaigns, unless it has just done so: every campaign is a change of metrics, which brings the steward here again.
     async fn campaign_now(&mut self) -> Duration {
-        let since = self.campaigned_at.map_or(CAMPAIGN_EVERY, |at| at.elapsed());
+        let since = self.campaigned_at.map_or(CAMPAIGN_EVERY, Instant::elapsed);
         if since < CAMPAIGN_EVERY {
             return CAMPAIGN_EVERY.saturating_sub(since);
         }

@@ -52,6 +52,7 @@ async fn begin(node: &Node) -> Result<tokio::sync::MutexGuard<'_, ()>, Problem> 
     match node.units() {
         None => Ok(only),
         Some(units) => Err(problem(&ClusterError::AlreadyMember {
+            name: units.record.name.to_string(),
             node: units.record.node,
             cluster: units.record.cluster.to_string(),
         })

@@ -1,0 +1,48 @@
+//! `bowline db` and `bowline sql`.
+
+use super::machine::Machine;
+
+#[test]
+fn a_database_is_made_asked_checked_carried_out_and_in_and_dropped() {
+    let machine = Machine::new();
+    machine.form(&["init", "--name", "box1"]).done();
+
+    assert!(machine.say(&["db", "create", "shop"]).done().contains("shop"));
+    assert!(machine.say(&["db", "create", "shop"]).done().contains("was there already"));
+    let table = "CREATE TABLE knots(name TEXT, turns INTEGER); INSERT INTO knots VALUES ('bowline', 1), ('hitch', 2)";
+    machine.say(&["sql", "shop", table]).done();
+    assert_eq!(
+        machine.say(&["sql", "shop", "SELECT name, turns FROM knots ORDER BY turns"]).done(),
+        "bowline\t1\nhitch\t2\n"
+    );
+    let rows = machine.json(&["sql", "shop", "SELECT count(*) AS n FROM knots"]);
+    assert_eq!(rows, serde_json::json!([{"n": 2}]));
+    let wrong = machine.say(&["sql", "shop", "SELECT * FROM knotz"]);
+    assert!(wrong.code == Some(1) && wrong.err.contains("no such table: knotz") && wrong.out.is_empty(), "{wrong:?}");
+
+    assert_eq!(machine.say(&["db", "list", "-o", "name"]).done(), "sys\nshop\n");
+    assert!(machine.say(&["db", "check"]).done().contains("shop"));
+    machine.say(&["db", "check", "nothing"]).refused(1, "BL-STORE-007", "nothing");
+
+    let file = machine.path("shop.db");
+    let file = file.to_str().unwrap();
+    machine.say(&["db", "export", "shop", file]).done();
+    assert!(std::fs::read(file).unwrap().starts_with(b"SQLite format 3\0"));
+    machine.say(&["db", "export", "shop", file]).refused(4, "BL-CLI-003", "is there already");
+    machine.say(&["db", "export", "shop", file, "--force"]).done();
+
+    machine.say(&["db", "drop", "shop"]).refused(4, "BL-CLI-004", "shop");
+    machine.say(&["db", "drop", "shop", "--yes"]).done();
+    assert_eq!(machine.say(&["db", "list", "-o", "name"]).done(), "sys\n");
+    machine.say(&["db", "drop", "shop", "--yes"]).refused(1, "BL-STORE-007", "shop");
+
+    machine.say(&["db", "import", "copy", file]).done();
+    assert_eq!(machine.say(&["sql", "copy", "SELECT sum(turns) FROM knots"]).done(), "3\n");
+    machine.say(&["db", "import", "copy", file]).refused(1, "BL-STORE-008", "copy");
+    let none = machine.path("none.db");
+    machine.say(&["db", "import", "other", none.to_str().unwrap()]).refused(1, "BL-CLI-002", "none.db");
+    std::fs::write(&none, "not a database").unwrap();
+    let refused = machine.say(&["db", "import", "other", none.to_str().unwrap()]);
+    assert!(refused.code == Some(1) && refused.err.starts_with("error BL-"), "{refused:?}");
+    assert_eq!(machine.say(&["db", "list", "-o", "name"]).done(), "sys\ncopy\n", "a failed import leaves nothing");
+}

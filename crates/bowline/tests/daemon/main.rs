@@ -1,0 +1,14 @@
+//! The command line against real daemons: what people type, what it prints, how it ends, and what is still there after a crash.
+
+#![cfg(test)]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "these tests start and watch real processes: files, clocks and sockets are the machine's"
+)]
+
+mod databases;
+mod lifetime;
+mod machine;
+mod membership;
+mod service_manager;
