@@ -9,7 +9,7 @@ use crate::{ChangeError, Group, OpenError, StateMachine};
 use base::{Disposition, GroupId, NodeId};
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use lifecycle::{Scope, StopReport};
+use lifecycle::{Cancelled, Scope, StopReport};
 use rpc::{Answer, Caller, Handler, Mesh, Refusal};
 use rt::time::Instant;
 use std::collections::btree_map::Entry;
@@ -209,15 +209,19 @@ impl RaftHost {
             Entry::Occupied(_) => return Err(OpenError::AlreadyOpen(group)),
             Entry::Vacant(place) => drop(place.insert(Arc::clone(&core))),
         }
+        // A group that has stopped holds its state machine no longer, and may be opened again.
+        drop(core.scope.spawn("leaving", leave(Arc::downgrade(inner), Arc::downgrade(&core), core.scope.cancelled())));
+        let opening = Opening(Some(core.scope.clone()));
         match crate::group::start(&core).await {
             Ok(running) => {
                 core.set_running(Some(running.clone()));
                 core.publish(None);
+                opening.finished();
                 drop(core.scope.spawn("steward", crate::group::steward(Arc::clone(&core), running, leader_group)));
                 Ok(Group(core))
             }
             Err(error) => {
-                inner.groups().remove(&group);
+                inner.forget(&core);
                 Err(error)
             }
         }
@@ -292,7 +296,40 @@ impl RaftHost {
     }
 }
 
+/// A group that is being opened: it stops again if that fails or is given up.
+struct Opening(Option<Scope>);
+
+impl Opening {
+    fn finished(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        if let Some(scope) = &self.0 {
+            scope.cancel();
+        }
+    }
+}
+
+/// Takes a group off the host when it stops.
+async fn leave(host: Weak<Inner>, core: Weak<Core>, stopped: Cancelled) {
+    stopped.wait().await;
+    if let (Some(host), Some(core)) = (host.upgrade(), core.upgrade()) {
+        host.forget(&core);
+    }
+}
+
 impl Inner {
+    /// Forgets this group, but not one that was opened after it under the same id.
+    fn forget(&self, core: &Arc<Core>) {
+        let mut groups = self.groups();
+        if groups.get(&core.id).is_some_and(|known| Arc::ptr_eq(known, core)) {
+            groups.remove(&core.id);
+        }
+    }
+
     fn groups(&self) -> MutexGuard<'_, BTreeMap<GroupId, Arc<Core>>> {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }

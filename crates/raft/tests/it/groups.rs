@@ -32,6 +32,29 @@ async fn one_node_leads_itself_at_once_and_keeps_what_it_took_over_a_restart() {
     world.end().await;
 }
 
+#[tokio::test]
+async fn a_stopped_group_and_one_whose_opening_was_given_up_can_be_opened_again_on_the_same_host() {
+    let mut world = World::new(1).await;
+    world.initialize(&[1]).await;
+    world.propose("before").await;
+    let node = &world.nodes[&id(1)];
+    node.group.stop().await;
+    assert!(node.host.groups().is_empty());
+    // Given up after each number of turns, from none to as many as it takes.
+    let mut turns = 0;
+    let group = loop {
+        match node.open_for(turns).await {
+            Some(group) => break group,
+            None => turns += 1,
+        }
+    };
+    assert!(turns > 0, "it takes more than no turn");
+    world.nodes.get_mut(&id(1)).unwrap().group = group;
+    let again = world.propose("after").await;
+    assert_eq!(again.answer, Bytes::from("2"));
+    world.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn three_nodes_elect_propose_and_agree() {
     let world = World::three().await;

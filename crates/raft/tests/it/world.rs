@@ -10,6 +10,7 @@ use rt::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 /// Long enough for a loaded machine; nothing waits this long in a good run.
@@ -20,6 +21,7 @@ pub(crate) struct Node {
     pub(crate) host: RaftHost,
     pub(crate) group: Group,
     pub(crate) peek: Peek,
+    toy: PathBuf,
     pub(crate) mesh: Arc<Mesh>,
     scope: Scope,
 }
@@ -33,6 +35,33 @@ pub(crate) struct World {
 
 pub(crate) fn id(n: u64) -> NodeId {
     NodeId(n)
+}
+
+impl Node {
+    /// Opens the group once more on the same host, but gives up when it has not come back after so many turns.
+    pub(crate) async fn open_for(&self, turns: usize) -> Option<Group> {
+        let toy = Toy::open(self.toy.clone(), self.peek.clone());
+        let mut opening = Box::pin(self.host.open_group(GroupId::SYS, Box::new(toy), GroupOptions::default()));
+        let mut left = turns;
+        let opened = std::future::poll_fn(|cx| match opening.as_mut().poll(cx) {
+            Poll::Ready(opened) => Poll::Ready(Some(opened)),
+            Poll::Pending if left == 0 => Poll::Ready(None),
+            Poll::Pending => {
+                left -= 1;
+                Poll::Pending
+            }
+        });
+        let opened = opened.await.map(Result::unwrap);
+        drop(opening);
+        if opened.is_none() {
+            let deadline = Instant::now() + PATIENCE;
+            while !self.host.groups().is_empty() {
+                assert!(Instant::now() < deadline, "what was given up stays");
+                rt::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        opened
+    }
 }
 
 impl World {
@@ -92,7 +121,7 @@ impl World {
         let peek = Peek::default();
         let toy = Toy::open(self.path(node).join("toy"), peek.clone());
         let group = host.open_group(GroupId::SYS, Box::new(toy), GroupOptions::default()).await.unwrap();
-        self.nodes.insert(node, Node { id: node, host, group, peek, mesh, scope });
+        self.nodes.insert(node, Node { id: node, host, group, peek, toy: self.path(node).join("toy"), mesh, scope });
     }
 
     /// Stops a node in order.

@@ -20,6 +20,10 @@ pub(crate) struct Node {
     pub(crate) scope: Scope,
 }
 
+fn config(node: NodeId, dir: &Path) -> StoreConfig {
+    StoreConfig { node, dir: dir.join("databases"), pages: sqlite::PageStoreOptions::default() }
+}
+
 impl Node {
     pub(crate) async fn start(id: u64, dir: &Path, address: &str) -> Self {
         let id = NodeId(id);
@@ -28,10 +32,18 @@ impl Node {
         let listener = Listener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let host = RaftHost::open(HostConfig::new(id, dir.join("log")), Arc::clone(&mesh), &scope).await.unwrap();
-        let config = StoreConfig { node: id, dir: dir.join("databases"), pages: sqlite::PageStoreOptions::default() };
-        let store = Store::open(config, host.clone(), Arc::clone(&mesh), scope.clone()).await.unwrap();
+        let store = Store::open(config(id, dir), host.clone(), Arc::clone(&mesh), scope.clone()).await.unwrap();
         let handlers = Handlers::new().with(Service::Raft, host.handler()).with(Service::Store, store.handler());
         mesh.serve(listener, handlers);
+        Self { id, address, store, host, mesh, scope }
+    }
+
+    /// Closes the store alone and opens it again on the log that stays, as a supervisor does when it has failed.
+    pub(crate) async fn restart_store(self, dir: &Path) -> Self {
+        let Self { id, address, store, host, mesh, scope } = self;
+        store.close().await;
+        drop(store);
+        let store = Store::open(config(id, dir), host.clone(), Arc::clone(&mesh), scope.clone()).await.unwrap();
         Self { id, address, store, host, mesh, scope }
     }
 
