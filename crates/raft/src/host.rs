@@ -81,10 +81,11 @@ impl Default for LogLimits {
     fn default() -> Self {
         const MIB: u64 = 1 << 20;
         Self {
-            segment_bytes: 4 * MIB,
+            segment_bytes: 2 * MIB,
             soft_bytes: 8 * MIB,
             hard_bytes: 64 * MIB,
-            cache_bytes: 16 * MIB,
+            // Every database has one record in flight; who lags is served from the kernel's cache.
+            cache_bytes: 2 * MIB,
             keep_bytes: 2 * MIB,
         }
     }

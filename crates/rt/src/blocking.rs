@@ -151,3 +151,32 @@ impl<S> std::fmt::Debug for Worker<S> {
         f.write_str("Worker")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_future_on_its_own_thread_may_block_and_wait_and_panic() {
+        let here = std::thread::current().id();
+        let elsewhere = on_own_thread("own", async move {
+            crate::time::sleep(Duration::from_millis(1)).await;
+            in_place(|| std::thread::current().id() != here).await
+        });
+        assert_eq!(elsewhere.await, Ok(true));
+        let end = on_own_thread("own", async { std::panic::panic_any("oh") }).await;
+        assert_eq!(end, Err::<(), _>(TaskEnd::Panicked("oh".to_owned())));
+    }
+
+    #[tokio::test]
+    async fn a_future_on_its_own_thread_is_dropped_when_nobody_waits_for_it() {
+        let (alive, gone) = oneshot::channel::<()>();
+        let given_up = on_own_thread("own", async move {
+            let _alive = alive;
+            std::future::pending::<()>().await;
+        });
+        assert!(crate::time::timeout(Duration::from_millis(5), given_up).await.is_err());
+        assert!(gone.await.is_err());
+    }
+}
