@@ -1,5 +1,5 @@
-//! The whole daemon in the simulator, on every change: a few seeds twice each, and old mistakes that must be caught. The sweep
-//! of hundreds of seeds is a step of its own in `cargo xtask check`.
+//! The whole daemon in the simulator, on every change: a seed of each scenario twice, and old mistakes that must be caught. The
+//! sweep of hundreds of seeds is a step of its own in `cargo xtask check`.
 
 #![expect(clippy::unwrap_used, reason = "a test says what is wrong by panicking")]
 
@@ -17,12 +17,12 @@ fn one_seed_is_one_history(name: &str, seeds: std::ops::Range<u64>) {
 
 #[test]
 fn daemons_keep_their_promises_under_all_faults() {
-    one_seed_is_one_history("cluster", 0..3);
+    one_seed_is_one_history("cluster", 0..1);
 }
 
 #[test]
 fn daemons_keep_their_promises_when_the_power_goes() {
-    one_seed_is_one_history("power", 30..33);
+    one_seed_is_one_history("power", 30..31);
 }
 
 /// An oracle that its mutant passes is none.
@@ -36,9 +36,4 @@ fn is_caught(scenario: &str, mutant: &str, seeds: std::ops::Range<u64>) {
 #[test]
 fn an_acknowledgement_before_the_sync_is_caught() {
     is_caught("cluster", "raft.acknowledge-before-sync", 100..140);
-}
-
-#[test]
-fn a_lease_that_never_ends_is_caught() {
-    is_caught("cluster", "raft.lease-for-ever", 0..40);
 }

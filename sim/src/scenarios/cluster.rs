@@ -30,7 +30,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     story: "Daemons form a cluster and keep a database through kills, power cuts, cuts of the network and bad disks.",
     play,
     expected_logs: EXPECTED_LOGS,
-    mutants: &["raft.acknowledge-before-sync", "raft.lease-for-ever"],
+    mutants: &["raft.acknowledge-before-sync"],
 };
 
 const CLIENTS: u64 = 4;

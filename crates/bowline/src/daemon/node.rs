@@ -5,7 +5,7 @@ use super::error::NodeError;
 use super::units::Members;
 use crate::config::NodeConfig;
 use base::NodeId;
-use cluster::{MemberAddress, NodeIdentity, NodeRecord};
+use cluster::{ClusterError, MemberAddress, NodeIdentity, NodeRecord};
 use lifecycle::{Lanes, Slot};
 use rt::net::Listener;
 use rt::sync::watch;
@@ -64,13 +64,15 @@ impl Introduction {
         config.state_dir.join("introduction.json")
     }
 
+    pub(super) fn of(config: &NodeConfig, members: Vec<MemberAddress>) -> Self {
+        Self { members, path: Self::path(config) }
+    }
+
     /// Blocks on file IO.
-    pub(super) fn save(config: &NodeConfig, members: Vec<MemberAddress>) -> Result<Self, NodeError> {
+    pub(super) fn save(config: &NodeConfig, members: &[MemberAddress]) -> Result<(), ClusterError> {
         let path = Self::path(config);
-        let json = serde_json::to_vec_pretty(&members).map_err(std::io::Error::other);
-        json.and_then(|json| rt::fs::write_atomic(&path, &json))
-            .map_err(|source| NodeError::State { path: path.clone(), source })?;
-        Ok(Self { members, path })
+        let json = serde_json::to_vec_pretty(members).map_err(std::io::Error::other);
+        json.and_then(|json| rt::fs::write_atomic(&path, &json)).map_err(|error| ClusterError::File { path, error })
     }
 
     fn load(path: PathBuf) -> Result<Option<Self>, NodeError> {

@@ -69,6 +69,9 @@ impl Joined {
 
 /// Joins: redeems the token at one of the members that it names and writes the identity to `dir`.
 ///
+/// `introduce` writes down where the members are. It is called, where it may block, before the identity is on disk: a machine
+/// that is a member and does not know where the others are would never find them.
+///
 /// Tries every member, again and again until `deadline`, as long as the reason lets hope: no answer, or "later". May be dropped
 /// or killed at any point and repeated with the same token: the key is on disk before anybody hears of it, and the same key
 /// with the same token gets the same answer.
@@ -78,6 +81,7 @@ pub async fn join(
     who: &JoinAs,
     transport: Transport,
     deadline: Duration,
+    introduce: impl FnOnce(&[MemberAddress]) -> Result<(), ClusterError> + Send + 'static,
 ) -> Result<Joined, ClusterError> {
     who.check()?;
     let until = Instant::now() + deadline;
@@ -104,8 +108,14 @@ pub async fn join(
     let joined = key.accept(answer, token.ca, who, transport)?;
     // What the daemon would refuse at its start must not be written.
     joined.identity.check(dir)?;
-    let identity = joined.identity.clone();
-    on_disk(dir, move |dir| refuse_member(dir).and_then(|()| identity.save(dir))).await?;
+    let (identity, members) = (joined.identity.clone(), joined.members.clone());
+    on_disk(dir, move |dir| {
+        refuse_member(dir)?;
+        introduce(&members)?;
+        rt::sim_point!("join.introduced");
+        identity.save(dir)
+    })
+    .await?;
     rt::sim_point!("join.after_save");
     Ok(joined)
 }

@@ -2,7 +2,7 @@
 
 use super::client::{JoinAs, join};
 use super::desk::{Desk, ForStrangers};
-use super::messages::{Announce, FORM, REDEEM_FOR, decode, encode};
+use super::messages::{Announce, FORM, MemberAddress, REDEEM_FOR, decode, encode};
 use crate::node_rows::{self, NodeRow, NodeRowState};
 use crate::sys::SysSql;
 use crate::token::{Secret, Token, TokenId};
@@ -165,7 +165,10 @@ impl World {
     }
 
     async fn join(&self, machine: &str, name: &str, token: &Token) -> Result<super::client::Joined, ClusterError> {
-        join(&self.dir(machine), token, &who(name), self.identity.record.transport, Duration::from_millis(800)).await
+        join(&self.dir(machine), token, &who(name), self.identity.record.transport, Duration::from_millis(800), |_| {
+            Ok(())
+        })
+        .await
     }
 
     async fn refused(&self, machine: &str, name: &str, token: &Token) -> String {
@@ -196,6 +199,22 @@ async fn serve(identity: &NodeIdentity, sys: &Sys, scope: &Scope) -> (Arc<Mesh>,
         .with(Service::Cluster, Arc::new(Members(desk)));
     mesh.serve(listener, handlers);
     (mesh, address)
+}
+
+/// Killed in between, it would be a member that never finds the others.
+#[tokio::test]
+async fn a_machine_knows_where_the_others_are_before_it_is_a_node() {
+    let world = World::new(Transport::Tls).await;
+    let token: Token = world.fresh().await.to_string().parse().unwrap();
+    let dir = world.dir("box2");
+    let full = |members: &[MemberAddress]| {
+        assert_eq!(members.len(), 1);
+        Err(ClusterError::File { path: "introduction.json".into(), error: std::io::ErrorKind::StorageFull.into() })
+    };
+    let refused = join(&dir, &token, &who("box2"), Transport::Tls, SOON, full).await;
+    assert!(refused.is_err());
+    assert_eq!(NodeIdentity::load(&dir, Transport::Tls).unwrap(), None);
+    world.join("box2", "box2", &token).await.unwrap();
 }
 
 #[tokio::test]
@@ -295,7 +314,7 @@ async fn names_and_addresses_of_members_are_not_given_away_and_the_token_stays_g
     let token = world.fresh().await;
     assert_eq!(world.refused("thief", "founder", &token).await, "BL-CLU-007");
     let squatter = JoinAs { address: who("founder").address, ..who("other") };
-    let refused = join(&world.dir("other"), &token, &squatter, Transport::Tls, SOON).await;
+    let refused = join(&world.dir("other"), &token, &squatter, Transport::Tls, SOON, |_| Ok(())).await;
     assert_eq!(refused.unwrap_err().code().0, "BL-CLU-008");
     world.join("box2", "box2", &token).await.unwrap();
 }

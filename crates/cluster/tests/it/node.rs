@@ -62,7 +62,8 @@ impl Node {
     pub(crate) async fn join_quietly(name: &str, token: &Token) -> Result<Self, ClusterError> {
         let dir = tempfile::tempdir().unwrap();
         let listener = Listener::bind("127.0.0.1:0").await.unwrap();
-        let joined = join(&dir.path().join("identity"), token, &who(name, &listener), Transport::Tls, SOON).await?;
+        let (identity, who) = (dir.path().join("identity"), who(name, &listener));
+        let joined = join(&identity, token, &who, Transport::Tls, SOON, |_| Ok(())).await?;
         let identity = joined.identity.clone();
         Ok(Self::start(dir, identity, listener, Some(joined)).await)
     }

@@ -118,7 +118,7 @@ impl RaftNetworkV2<Types> for Client {
         wire::take_append_response(&answer).map_err(|e| NetworkError::new(&e).into())
     }
 
-    fn stream_append<'s, S>(&'s mut self, requests: S, option: RPCOption) -> BoxFuture<'s, Answers<'s>>
+    fn stream_append<S>(&mut self, requests: S, option: RPCOption) -> BoxFuture<'_, Answers<'_>>
     where
         S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
     {

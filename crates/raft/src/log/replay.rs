@@ -101,8 +101,9 @@ fn wipe(file: &File, bytes: &[u8], end: usize) -> io::Result<()> {
     let mut at = end;
     while at < bytes.len() {
         let block = bytes.get(at..bytes.len().min(at + BLOCK)).unwrap_or_default();
-        if block.iter().any(|b| *b != 0) {
-            file.write_all_at(&vec![0; block.len()], at as u64)?;
+        let zeros = vec![0; block.len()];
+        if block != zeros {
+            file.write_all_at(&zeros, at as u64)?;
         }
         at += block.len();
     }

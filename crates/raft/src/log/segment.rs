@@ -1,10 +1,14 @@
 //! Reading a whole segment: its records in their chain, and how it ends.
 
-use super::record::{ALIGN, Found, PREFIX, Record, aligned, decode, plausible};
+use super::record::{ALIGN, Found, Record, aligned, decode, plausible};
 
 /// The bytes that the search behind the end may checksum, as a multiple of the segment: what a damaged or hostile segment
 /// can cost is bounded.
 const SEARCH_FACTOR: usize = 4;
+
+/// Free space is skipped in blocks of so many bytes.
+const BLOCK: usize = 512;
+const ZEROS: [u8; BLOCK] = [0; BLOCK];
 
 /// A segment as far as it can be trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,8 +64,12 @@ pub(super) fn remains(number: u64, bytes: &[u8], end: usize) -> impl Iterator<It
 
 fn search(number: u64, bytes: &[u8], end: usize, wanted: impl Fn(&Found) -> bool) -> impl Iterator<Item = Found> {
     let mut budget = bytes.len().saturating_mul(SEARCH_FACTOR);
-    let offsets = (end.next_multiple_of(ALIGN)..).step_by(ALIGN).take_while(move |o| o + PREFIX <= bytes.len());
-    offsets
+    let begin = end.next_multiple_of(ALIGN);
+    let blocks = bytes.get(begin..).unwrap_or_default().chunks(BLOCK).enumerate();
+    // Most of it is free space, which is zeros: a record begins with its checksum and its length, which is none.
+    let written = blocks.filter(|(_, block)| ZEROS.get(..block.len()) != Some(*block));
+    written
+        .flat_map(move |(n, block)| (0..block.len()).step_by(ALIGN).map(move |at| begin + n * BLOCK + at))
         .filter_map(move |offset| {
             let rest = bytes.get(offset..)?;
             let len = plausible(rest, offset)?;

@@ -59,13 +59,5 @@ fn mix(hash: u64, part: u64) -> u64 {
 
 /// A short fingerprint of bytes, for events.
 pub(crate) fn fingerprint(bytes: &[u8]) -> u64 {
-    let mut hash = bytes.len() as u64;
-    for chunk in bytes.chunks(8) {
-        let mut word = [0; 8];
-        for (to, from) in word.iter_mut().zip(chunk) {
-            *to = *from;
-        }
-        hash = mix(hash, u64::from_le_bytes(word));
-    }
-    hash
+    u64::from(crc32fast::hash(bytes)) << 32 | (bytes.len() as u64 & 0xffff_ffff)
 }

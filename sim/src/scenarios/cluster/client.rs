@@ -61,9 +61,15 @@ pub(super) async fn work(number: u64, plan: Plan) {
         let key = client.dice.below(KEYS);
         let fresh = client.fresh();
         match client.dice.below(8) {
-            0..3 => drop(client.list(key, AppendOp::Append(fresh)).await),
-            3 | 4 => drop(client.list(key, AppendOp::Read).await),
-            5 => drop(client.register(key, RegisterOp::Write(fresh)).await),
+            0..3 => {
+                client.list(key, AppendOp::Append(fresh)).await;
+            }
+            3 | 4 => {
+                client.list(key, AppendOp::Read).await;
+            }
+            5 => {
+                client.register(key, RegisterOp::Write(fresh)).await;
+            }
             6 => {
                 if let Some(RegisterRet::Value(value)) = client.register(key, RegisterOp::Read).await {
                     last.insert(key, value);
@@ -71,7 +77,7 @@ pub(super) async fn work(number: u64, plan: Plan) {
             }
             _ => {
                 let old = last.get(&key).copied().flatten();
-                drop(client.register(key, RegisterOp::Swap(old, fresh)).await);
+                client.register(key, RegisterOp::Swap(old, fresh)).await;
             }
         }
         let pause = client.dice.between(Duration::ZERO, Duration::from_millis(100));
@@ -113,16 +119,12 @@ impl Client {
                 }
                 Ok::<_, Trouble>(wire)
             });
-            match opened.await {
-                Ok(Ok(wire)) => {
-                    self.wire = Some(wire);
-                    self.has_tables = true;
-                }
-                _ => {
-                    self.elsewhere();
-                    return None;
-                }
-            }
+            let Ok(Ok(wire)) = opened.await else {
+                self.elsewhere();
+                return None;
+            };
+            self.wire = Some(wire);
+            self.has_tables = true;
         }
         self.wire.as_mut()
     }

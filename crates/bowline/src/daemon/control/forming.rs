@@ -6,7 +6,7 @@ use crate::daemon::addresses::{completed, host};
 use crate::daemon::error::NodeError;
 use crate::daemon::node::{Formation, Introduction, blocking, founding_mark, identity_dir};
 use api::control::{Formed, InitRequest, JoinRequest, Problem};
-use cluster::{ClusterError, JoinAs, NodeIdentity, NodeName, Token};
+use cluster::{ClusterError, JoinAs, MemberAddress, NodeIdentity, NodeName, Token};
 use rt::time::Instant;
 use std::path::Path;
 use std::time::Duration;
@@ -37,10 +37,11 @@ pub(super) async fn join(node: &Node, request: JoinRequest) -> Result<Formed, Pr
     let token: Token = request.token.parse().map_err(|e: ClusterError| problem(&e))?;
     let who = who(node, request.name, request.address, request.dqlite_address).await?;
     let dir = identity_dir(node.config());
-    let joined = cluster::join(&dir, &token, &who, node.config().transport, JOIN_MAX).await.map_err(|e| problem(&e))?;
     let config = node.config().clone();
-    let members = joined.members;
-    let introduction = blocking(move || Introduction::save(&config, members)).await.map_err(|e| problem(&e))?;
+    let introduce = move |members: &[MemberAddress]| Introduction::save(&config, members);
+    let joined = cluster::join(&dir, &token, &who, node.config().transport, JOIN_MAX, introduce);
+    let joined = joined.await.map_err(|e| problem(&e))?;
+    let introduction = Introduction::of(node.config(), joined.members);
     let formation = Formation { identity: joined.identity, founding: None, introduction: Some(introduction) };
     node.form(formation).await;
     formed(node, began).await
