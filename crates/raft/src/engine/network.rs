@@ -225,3 +225,56 @@ impl Drop for Pin {
         drop(self.offers.lock().remove(&self.number));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::LogPos;
+    use crate::engine::{Entry, EntryPayload, LeaderId, id};
+    use base::{LogIndex, Term};
+    use tokio::sync::mpsc;
+
+    fn request(commit: u64, entries: impl IntoIterator<Item = u64>) -> Request {
+        let id = |index| id(LogPos { term: Term(1), node: NodeId(1), index: LogIndex(index) });
+        let leader_id = LeaderId { term: 1, node_id: 1 };
+        let entries = entries.into_iter().map(|index| Entry { log_id: id(index), payload: EntryPayload::Blank });
+        Request {
+            vote: Vote { leader_id, committed: true },
+            prev_log_id: None,
+            leader_commit: Some(id(commit)),
+            entries: entries.collect(),
+        }
+    }
+
+    fn engine() -> (mpsc::UnboundedSender<Request>, BoxStream<'static, Request>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let requests = stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await?, receiver)) });
+        (sender, linger(requests.boxed()))
+    }
+
+    /// The commit position that a request tells, and how many entries go with it.
+    fn told(request: Option<Request>) -> Option<(u64, usize)> {
+        request.map(|r| (r.leader_commit.map_or(0, |id| id.index), r.entries.len()))
+    }
+
+    #[tokio::test]
+    async fn a_commit_position_goes_with_the_entries_that_follow_at_once() {
+        let (sender, mut requests) = engine();
+        for next in [request(5, []), request(6, []), request(6, [7])] {
+            sender.send(next).unwrap();
+        }
+        assert_eq!(told(requests.next().await), Some((6, 1)));
+    }
+
+    #[tokio::test]
+    async fn a_commit_position_goes_alone_when_nothing_follows() {
+        let (sender, mut requests) = engine();
+        sender.send(request(5, [])).unwrap();
+        let alone = rt::time::timeout(Duration::from_secs(10), requests.next()).await;
+        assert_eq!(alone.map(told), Ok(Some((5, 0))));
+        sender.send(request(6, [])).unwrap();
+        drop(sender);
+        assert_eq!(told(requests.next().await), Some((6, 0)));
+        assert_eq!(told(requests.next().await), None);
+    }
+}
