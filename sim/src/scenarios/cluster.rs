@@ -55,7 +55,7 @@ pub(super) struct Story {
 }
 
 fn play(run: &Run) -> Result<(), Broken> {
-    let safety = Duration::from_secs(20);
+    let safety = Duration::from_secs(12);
     let story = Story {
         shape: Shape { nodes: 1..=5, ..Shape::default() },
         // In some worlds things go wrong while the cluster forms.

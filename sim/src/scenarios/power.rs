@@ -23,7 +23,7 @@ fn play(run: &Run) -> Result<(), Broken> {
     let story = Story {
         shape: Shape { nodes: 3..=3, slow_disks: false, drift_ppm_max: 0, latency_max: Duration::from_millis(3) },
         is_formed_in_peace: true,
-        safety: Duration::from_secs(8),
+        safety: Duration::from_secs(6),
         faults: Box::new(move |dice, _, begin| {
             let mut faults = vec![(begin, Fault::PowerCutAtIo(victim, operation))];
             if dice.chance(1, 2) {

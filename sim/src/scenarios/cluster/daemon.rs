@@ -44,7 +44,7 @@ pub(in crate::scenarios) const EXPECTED_LOGS: &[&str] = &[
 pub(super) const DQLITE_PORT: u16 = 9000;
 const RPC_PORT: u16 = 7440;
 /// How often an operator looks after its node.
-const ROUND: Duration = Duration::from_millis(500);
+const ROUND: Duration = Duration::from_secs(1);
 
 /// The software of the scenario.
 pub(super) struct Daemon {
@@ -52,7 +52,7 @@ pub(super) struct Daemon {
     pub(super) sizes: Sizes,
 }
 
-/// Small enough that twenty seconds see checkpoints, full segments and snapshots, in most worlds.
+/// Small enough that a dozen seconds see checkpoints, full segments and snapshots, in most worlds.
 pub(super) fn sizes(dice: &mut Dice) -> Sizes {
     const KIB: u64 = 1 << 10;
     let mut sizes = Sizes::default();
