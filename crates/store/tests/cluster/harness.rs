@@ -38,6 +38,15 @@ impl Node {
         Self { id, address, store, host, mesh, scope }
     }
 
+    /// A cluster of one with the database `shop`, in which `sql` was run.
+    pub(crate) async fn alone(dir: &Path, sql: &str) -> Self {
+        let node = Self::start(1, dir, "127.0.0.1:0").await;
+        node.store.bootstrap(&node.address).await.unwrap();
+        node.store.create(&DbName::new("shop").unwrap()).await.unwrap();
+        run(&mut node.session("shop").unwrap(), sql).await.unwrap();
+        node
+    }
+
     /// Closes the store alone and opens it again on the log that stays, as a supervisor does when it has failed.
     pub(crate) async fn restart_store(self, dir: &Path) -> Self {
         let Self { id, address, store, host, mesh, scope } = self;

@@ -194,13 +194,8 @@ async fn a_transaction_that_fails_at_its_commit_leaves_nothing_open() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writers_that_wait_when_the_store_closes_are_served_or_refused_but_never_left_in_doubt() {
     let dir = tempfile::tempdir().unwrap();
-    let node = Node::start(1, dir.path(), "127.0.0.1:0").await;
-    node.store.bootstrap(&node.address).await.unwrap();
     let shop = DbName::new("shop").unwrap();
-    node.store.create(&shop).await.unwrap();
-    let mut session = node.session("shop").unwrap();
-    run(&mut session, "CREATE TABLE t(x)").await.unwrap();
-    drop(session);
+    let node = Node::alone(dir.path(), "CREATE TABLE t(x)").await;
     let store = Arc::new(node.store.clone());
     let writers: Vec<_> = (0..16)
         .map(|_| {
@@ -239,13 +234,8 @@ async fn writers_that_wait_when_the_store_closes_are_served_or_refused_but_never
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_closed_store_lets_go_of_its_files_and_opens_again_on_the_same_log() {
     let dir = tempfile::tempdir().unwrap();
-    let node = Node::start(1, dir.path(), "127.0.0.1:0").await;
-    node.store.bootstrap(&node.address).await.unwrap();
     let shop = DbName::new("shop").unwrap();
-    node.store.create(&shop).await.unwrap();
-    let mut session = node.session("shop").unwrap();
-    run(&mut session, "CREATE TABLE t(x); INSERT INTO t VALUES(7)").await.unwrap();
-    drop(session);
+    let node = Node::alone(dir.path(), "CREATE TABLE t(x); INSERT INTO t VALUES(7)").await;
     let node = node.restart_store(dir.path()).await;
     let database = eventually("the database", || node.store.database(&shop)).await;
     eventually("a leader", || database.leadership().borrow().leading).await;

@@ -154,13 +154,8 @@ async fn what_was_acknowledged_survives_the_death_of_the_leader() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_survives_a_stop_in_order_and_its_file_is_plain_sqlite() {
     let dir = tempfile::tempdir().unwrap();
-    let node = Node::start(1, dir.path(), "127.0.0.1:0").await;
-    node.store.bootstrap(&node.address).await.unwrap();
     let shop = DbName::new("shop").unwrap();
-    node.store.create(&shop).await.unwrap();
-    let mut session = node.session("shop").unwrap();
-    run(&mut session, "CREATE TABLE t(x); INSERT INTO t VALUES('kept')").await.unwrap();
-    drop(session);
+    let node = Node::alone(dir.path(), "CREATE TABLE t(x); INSERT INTO t VALUES('kept')").await;
     node.stop().await;
     let node = Node::start(1, dir.path(), "127.0.0.1:0").await;
     let database = eventually("the database", || node.store.database(&shop)).await;
