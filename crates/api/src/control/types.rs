@@ -328,9 +328,9 @@ pub struct DatabaseCheck {
     pub version: u64,
     /// Its size in bytes.
     pub bytes: u64,
-    /// A hash over all pages. Copies of one version on different members have the same.
+    /// A hash over all pages. Copies of one version on different members have the same. Empty if a page cannot be read.
     pub hash: String,
-    /// What is wrong with it, in SQLite's own words. Empty if all is well.
+    /// What is wrong with it: a page that is not as it was written, or SQLite's own words. Empty if all is well.
     pub problems: Vec<String>,
 }
 

@@ -1,6 +1,7 @@
 //! `bowline db` and `bowline sql`.
 
 use super::machine::Machine;
+use std::os::unix::fs::FileExt;
 
 #[test]
 fn a_database_is_made_asked_checked_carried_out_and_in_and_dropped() {
@@ -45,4 +46,24 @@ fn a_database_is_made_asked_checked_carried_out_and_in_and_dropped() {
     let refused = machine.say(&["db", "import", "other", none.to_str().unwrap()]);
     assert!(refused.code == Some(1) && refused.err.starts_with("error BL-"), "{refused:?}");
     assert_eq!(machine.say(&["db", "list", "-o", "name"]).done(), "sys\ncopy\n", "a failed import leaves nothing");
+}
+
+#[test]
+fn a_check_finds_the_page_that_the_disk_has_changed() {
+    let machine = Machine::new();
+    machine.form(&["init", "--name", "box1"]).done();
+    machine.say(&["sql", "shop", "CREATE TABLE t(x); INSERT INTO t VALUES (zeroblob(40000))"]).done();
+    machine.say(&["stop"]).done();
+    let databases = std::fs::read_dir(machine.state_dir().join("databases")).unwrap();
+    let shop = databases.map(|entry| entry.unwrap().path()).find(|path| path.to_string_lossy().contains("/shop."));
+    let file = std::fs::OpenOptions::new().write(true).open(shop.unwrap().join("data.db")).unwrap();
+    file.write_all_at(b"x", 5 * 4096 + 1000).unwrap();
+
+    let _daemon = machine.start();
+    machine.ready();
+    let checked = machine.say(&["db", "check", "shop"]);
+    assert_eq!(checked.code, Some(1), "{checked:?}");
+    assert!(checked.out.contains("damaged"), "{checked:?}");
+    assert!(checked.err.contains("error BL-CLI-011") && checked.err.contains("page 6 of the database file is corrupt"));
+    machine.say(&["db", "check", "sys"]).done();
 }

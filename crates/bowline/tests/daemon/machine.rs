@@ -99,7 +99,8 @@ impl Machine {
         self.dir.path().join(name)
     }
 
-    fn state_dir(&self) -> PathBuf {
+    /// Where its daemon keeps its state.
+    pub(crate) fn state_dir(&self) -> PathBuf {
         self.path("state")
     }
 

@@ -93,12 +93,15 @@ impl View {
         Ok(PageHash::of(&copy))
     }
 
-    /// The hash of all pages' hashes: equal on two members if and only if their databases are.
+    /// The hash of all pages' hashes: equal on two members if and only if their databases are. Reads every page as a reader
+    /// would, rather than trust what was noted of it; blocks on disk.
     pub fn database_hash(&self) -> Result<PageHash, ReadError> {
         let mut all = blake3::Hasher::new();
         all.update(&self.pin.pages.to_le_bytes());
+        let mut copy = [0; PAGE_SIZE];
         for page in 1..=self.pin.pages {
-            all.update(&self.hash(PageNo(page))?.0);
+            self.read(PageNo(page), &mut copy)?;
+            all.update(&PageHash::of(&copy).0);
         }
         Ok(PageHash::cut(&all.finalize()))
     }

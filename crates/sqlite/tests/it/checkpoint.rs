@@ -105,6 +105,7 @@ fn bit_rot_is_found_and_never_returned() {
     let view = store.pin_committed();
     assert_eq!(view.read(PageNo(6), &mut [0; PAGE_SIZE]), Err(ReadError::Corrupt { page: PageNo(6) }));
     view.read(PageNo(7), &mut [0; PAGE_SIZE]).unwrap();
+    assert_eq!(view.database_hash(), Err(ReadError::Corrupt { page: PageNo(6) }), "what was noted of it is not enough");
 }
 
 #[test]

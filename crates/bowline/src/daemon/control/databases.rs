@@ -78,19 +78,24 @@ pub(super) async fn contents(node: &Node, name: &DbName) -> Result<DatabaseConte
     })
 }
 
-/// Two looks, since each is at the newest state of its moment: the pages by their hashes, then the whole through SQLite.
+/// Two looks, each at the newest state of its moment: every page as the disk gives it, then the whole through SQLite.
 pub(super) async fn check(node: &Node, name: &DbName) -> Result<DatabaseCheck, Problem> {
     let store = node.store()?;
     let view = open(&store, name)?.pages().pin_committed();
     let (version, bytes) = (view.version().0, u64::from(view.pages()) * PAGE_BYTES);
     let hash = rt::blocking::run(move || view.database_hash()).await;
     let hash = hash.map_err(|end| problem(&StoreError::Internal(end.to_string())))?;
-    let hash = hash.map_err(|error| problem(&StoreError::Sql(sqlite::SqlError::from(error))))?;
+    let check = |hash: String, problems| DatabaseCheck { name: name.clone(), version, bytes, hash, problems };
+    let hash = match hash {
+        Ok(hash) => hash.to_string(),
+        // That is a finding, not a failure of the check; SQLite could not read the page either.
+        Err(error @ sqlite::ReadError::Corrupt { .. }) => return Ok(check(String::new(), vec![error.to_string()])),
+        Err(error) => return Err(problem(&StoreError::Sql(sqlite::SqlError::from(error)))),
+    };
     let verdict = store.query(name, ReadLevel::Local, Command::new("PRAGMA integrity_check", [])).await;
     let verdict = verdict.map_err(|e| problem(&e))?;
     let lines = verdict.rows.iter().filter_map(|row| row.first()?.text());
-    let problems = lines.filter(|line| *line != "ok").map(str::to_owned).collect();
-    Ok(DatabaseCheck { name: name.clone(), version, bytes, hash: hash.to_string(), problems })
+    Ok(check(hash, lines.filter(|line| *line != "ok").map(str::to_owned).collect()))
 }
 
 pub(super) async fn drop_database(node: &Node, name: &DbName) -> Result<Dropped, Problem> {
