@@ -1,13 +1,14 @@
 //! The stories. One file each.
 
 mod cluster;
+mod forming;
 mod power;
 mod registers;
 
 use crate::Scenario;
 
 /// All of them.
-pub const ALL: &[Scenario] = &[registers::SCENARIO, cluster::SCENARIO, power::SCENARIO];
+pub const ALL: &[Scenario] = &[registers::SCENARIO, cluster::SCENARIO, forming::SCENARIO, power::SCENARIO];
 
 /// The one of that name.
 pub fn find(name: &str) -> Option<&'static Scenario> {

@@ -47,6 +47,11 @@ pub fn host(id: u64) -> String {
     format!("n{id}")
 }
 
+/// The host name of client `number`.
+fn guest(number: u64) -> String {
+    format!("c{number}")
+}
+
 /// A world under way.
 pub struct World<'a> {
     sim: turmoil::Sim<'a>,
@@ -59,7 +64,14 @@ pub struct World<'a> {
     repairs: BTreeMap<(Duration, u64), Fault>,
     next_repair: u64,
     looked_at: Duration,
-    clients: Vec<Arc<Mutex<bool>>>,
+    clients: Vec<Guest>,
+}
+
+/// A client's machine.
+struct Guest {
+    /// The node whose fate it shares on the network.
+    beside: Option<u64>,
+    done: Arc<Mutex<bool>>,
 }
 
 struct Machine {
@@ -134,8 +146,9 @@ impl World<'_> {
         }
     }
 
-    /// Adds a client: a machine of its own, never struck by faults of nodes, cut off from none. `work` gets its number, from 1.
-    pub fn client<F>(&mut self, work: impl FnOnce(u64) -> F + 'static) -> u64
+    /// Adds a client: a machine of its own, never struck by faults of nodes. One beside a node is cut off from others together
+    /// with that node; one beside none reaches everybody. `work` gets its number, from 1.
+    pub fn client<F>(&mut self, beside: Option<u64>, work: impl FnOnce(u64) -> F + 'static) -> u64
     where
         F: Future<Output = ()> + 'static,
     {
@@ -143,10 +156,10 @@ impl World<'_> {
         let id = 1000 + number;
         let mut dice = self.run.dice(&format!("client {number}"));
         let (trace, points) = (self.run.trace.clone(), self.run.points.clone());
-        let node = Node::new(&format!("c{number}"), id, dice.roll(), Disk::new(dice.roll()), trace, points);
+        let node = Node::new(&guest(number), id, dice.roll(), Disk::new(dice.roll()), trace, points);
         let done = Arc::new(Mutex::new(false));
-        self.clients.push(Arc::clone(&done));
-        self.sim.client(format!("c{number}"), async move {
+        self.clients.push(Guest { beside, done: Arc::clone(&done) });
+        self.sim.client(guest(number), async move {
             node.run("client", async move { work(number).await }).await;
             *lock(&done) = true;
             Ok(())
@@ -156,7 +169,7 @@ impl World<'_> {
 
     /// Whether all clients have finished.
     pub fn clients_done(&self) -> bool {
-        self.clients.iter().all(|done| *lock(done))
+        self.clients.iter().all(|guest| *lock(&guest.done))
     }
 
     /// The world's time.
@@ -275,7 +288,7 @@ impl World<'_> {
     }
 
     fn all_hosts(&self) -> Vec<String> {
-        let clients = (1..=self.clients.len()).map(|n| format!("c{n}"));
+        let clients = (1..=self.clients.len() as u64).map(guest);
         self.machines.keys().map(|id| host(*id)).chain(clients).collect()
     }
 

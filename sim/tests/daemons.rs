@@ -25,6 +25,11 @@ fn daemons_keep_their_promises_when_the_power_goes() {
     one_seed_is_one_history("power", 30..31);
 }
 
+#[test]
+fn daemons_keep_their_promises_while_the_cluster_forms() {
+    one_seed_is_one_history("forming", 3..4);
+}
+
 /// An oracle that its mutant passes is none.
 fn is_caught(scenario: &str, mutant: &str, seeds: std::ops::Range<u64>) {
     let scenario = find(scenario).unwrap();
@@ -36,4 +41,9 @@ fn is_caught(scenario: &str, mutant: &str, seeds: std::ops::Range<u64>) {
 #[test]
 fn an_acknowledgement_before_the_sync_is_caught() {
     is_caught("cluster", "raft.acknowledge-before-sync", 100..140);
+}
+
+#[test]
+fn a_database_left_behind_by_the_leader_of_sys_is_caught() {
+    is_caught("forming", "cluster.leave-others-behind", 37..38);
 }

@@ -14,18 +14,19 @@ mod generate;
 mod node;
 mod output;
 mod progress;
+mod signals;
 mod sql;
 mod start;
 mod status;
 mod token;
 
 use crate::config::{NodeConfig, control_socket, default_state_dir};
-use crate::stop::StopRequests;
 use api::control::{Client, Problem};
 use args::{Cli, Command, Global};
 use clap::Parser;
 use failure::Failure;
 use futures::future::BoxFuture;
+use lifecycle::Shutdown;
 use output::Output;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -34,7 +35,7 @@ use std::time::Duration;
 pub use explain::all_pages;
 
 /// Runs one node until it is asked to stop and has stopped in order. The composition root.
-pub type RunNode = fn(NodeConfig, StopRequests) -> BoxFuture<'static, Result<(), Problem>>;
+pub type RunNode = fn(NodeConfig, Shutdown) -> BoxFuture<'static, Result<(), Problem>>;
 
 /// What a command needs to know.
 struct Context {

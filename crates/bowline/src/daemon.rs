@@ -20,7 +20,6 @@ mod units;
 pub use error::{NodeError, PAGES};
 
 use crate::config::NodeConfig;
-use crate::stop::StopRequests;
 use api::control::Problem;
 use lifecycle::{Settings, Shutdown, Supervisor, UnitOptions};
 use node::{Formation, Node, Running, Sockets};
@@ -33,13 +32,13 @@ use std::time::Duration;
 use store::StoreConfig;
 use units::{DqliteUnit, MembersUnit, NetworkUnit, RaftUnit, StoreUnit};
 
-/// Runs one node until it is asked to stop and has stopped in order. A stop at any moment, also while the node starts, is an
-/// ordinary end; a second request shortens the deadlines.
-pub async fn run(config: NodeConfig, requests: StopRequests) -> Result<(), Problem> {
-    run_node(config, requests).await.map_err(|error| control::problem(&error))
+/// Runs one node until `stop` is requested, or its API is asked for a stop, and it has stopped in order. A stop at any moment, also
+/// while the node starts, is an ordinary end; a second request shortens the deadlines. `stop` may be shared by several nodes.
+pub async fn run(config: NodeConfig, stop: Shutdown) -> Result<(), Problem> {
+    run_node(config, stop).await.map_err(|error| control::problem(&error))
 }
 
-async fn run_node(config: NodeConfig, mut requests: StopRequests) -> Result<(), NodeError> {
+async fn run_node(config: NodeConfig, stop: Shutdown) -> Result<(), NodeError> {
     let _lock = node::take_directory(&config).await?;
     let sockets = Sockets::bind(&config).await?;
     let identity = node::load_identity(&config).await?;
@@ -76,11 +75,11 @@ async fn run_node(config: NodeConfig, mut requests: StopRequests) -> Result<(), 
         ended
     };
     let asking = async {
-        requests.requested().await;
+        stop.requested().await;
         node.stopping();
         manager.tell(&[NotifyState::Stopping]);
         shutdown.request();
-        requests.reached(2).await;
+        stop.hurried().await;
         shutdown.request();
         std::future::pending::<()>().await;
     };

@@ -6,5 +6,4 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 mod human;
-pub mod stop;
 mod text;

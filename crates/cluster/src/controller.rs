@@ -1,5 +1,8 @@
 //! The role controller: makes the Raft groups agree with `sys.nodes` and the role rules, on whichever node leads `sys`.
 //!
+//! Groups follow the leadership of `sys`. One whose voters do not include that leader yet cannot: whoever leads such a group makes
+//! it agree with the members of `sys` first.
+//!
 //! Level-triggered: each pass reads the rows, the groups and who answers, decides with [`roles::plan`](crate::roles::plan), and acts.
 //! It keeps nothing that a successor would need; a pass that failed half-way is done again from what is then true.
 
@@ -43,12 +46,13 @@ pub(crate) struct Pass {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Key {
     leads: bool,
+    leader: Option<NodeId>,
     membership: Arc<raft::MembershipView>,
 }
 
 impl Key {
     fn of(status: &GroupStatus) -> Self {
-        Self { leads: leads(status), membership: Arc::clone(&status.membership) }
+        Self { leads: leads(status), leader: status.leader, membership: Arc::clone(&status.membership) }
     }
 }
 
@@ -135,7 +139,8 @@ async fn pass(inner: &Inner, liveness: &mut Liveness) -> Result<Done, ClusterErr
     let status = inner.sys_group.status();
     if !leads(&status) {
         liveness.forget();
-        return Ok(Done { leading: false, settled: None, complete: true });
+        let complete = let_follow(inner, &status).await;
+        return Ok(Done { leading: false, settled: None, complete });
     }
     let rows = node_rows::all(inner.sys.as_ref(), ReadLevel::Linearizable).await?;
     let members: Vec<(&NodeRow, Member)> = rows
@@ -227,6 +232,38 @@ async fn conform_other(group: &Group, wanted: &Assignment) -> bool {
             false
         }
     }
+}
+
+/// Makes the groups led here whose voters do not include the leader of `sys` agree with the members of `sys`, so that it can take
+/// them over. Nobody else would: changing a group takes its leader.
+async fn let_follow(inner: &Inner, sys: &GroupStatus) -> bool {
+    let Some(leader) = sys.leader.filter(|_| !rt::mutant!("cluster.leave-others-behind")) else { return true };
+    let groups = inner.groups();
+    let stuck: Vec<&Group> = groups
+        .iter()
+        .filter(|group| group.id() != GroupId::SYS)
+        .filter(|group| {
+            let status = group.status();
+            leads(&status) && !status.membership.all_voters().contains(&leader)
+        })
+        .collect();
+    if stuck.is_empty() {
+        return true;
+    }
+    if sys.membership.is_joint() {
+        return false;
+    }
+    rt::sometimes!("roles: a group was led by another node than sys and could not follow");
+    let assignment = as_in(&sys.membership);
+    join_all(stuck.into_iter().map(|group| conform_other(group, &assignment))).await.into_iter().all(|done| done)
+}
+
+/// The roles as a group has them.
+fn as_in(members: &raft::MembershipView) -> Assignment {
+    let place = |(node, address): (&NodeId, &String)| {
+        (*node, Place { role: role_in(members, *node), address: address.clone() })
+    };
+    members.addresses.iter().map(place).collect()
 }
 
 /// Waits until all who shall vote have what the log has now: a voter that is far behind would hold up every write.

@@ -16,7 +16,7 @@ const MANIFEST: u8 = 0;
 const PAGES: u8 = 1;
 
 #[derive(Debug, Serialize, Deserialize)]
-struct WireManifest {
+pub(crate) struct WireManifest {
     version: u64,
     pages: u32,
     extra: Bytes,

@@ -8,8 +8,9 @@ use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
-/// Lines kept for a report.
+/// Lines kept for a report, and how many when more than usual was asked for.
 const LINES_MAX: usize = 400;
+const LINES_MAX_WIDE: usize = 1_000_000;
 /// WARN and ERROR lines kept for the judgement.
 const ALARMS_MAX: usize = 10_000;
 
@@ -73,7 +74,8 @@ impl<S: Subscriber> Layer<S> for Capture {
         if level <= Level::WARN && lines.alarms.len() < ALARMS_MAX {
             lines.alarms.push(line.clone());
         }
-        if lines.last.len() == LINES_MAX {
+        let most = if self.level > LevelFilter::INFO { LINES_MAX_WIDE } else { LINES_MAX };
+        if lines.last.len() == most {
             lines.last.pop_front();
         }
         lines.last.push_back(line);

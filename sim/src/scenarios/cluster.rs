@@ -30,7 +30,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     story: "Daemons form a cluster and keep a database through kills, power cuts, cuts of the network and bad disks.",
     play,
     expected_logs: EXPECTED_LOGS,
-    mutants: &["raft.acknowledge-before-sync"],
+    mutants: &["raft.acknowledge-before-sync", "raft.lease-for-ever"],
 };
 
 const CLIENTS: u64 = 4;
@@ -79,9 +79,17 @@ pub(super) fn tell(run: &Run, story: Story) -> Result<(), Broken> {
     let software: Arc<dyn Software> = Arc::new(Daemon { board: board.clone(), sizes: sizes(&mut dice) });
     let mut world = World::new(run, &config, &software);
     let histories = Histories::default();
+    let (have_homes, is_heavy) = (dice.chance(1, 2), dice.chance(1, 4));
     for _ in 0..CLIENTS {
-        let plan = Plan { nodes: config.nodes, board: board.clone(), histories: histories.clone() };
-        world.client(move |number| client::work(number, plan));
+        let plan = Plan {
+            nodes: config.nodes,
+            home: have_homes.then(|| 1 + dice.below(config.nodes)),
+            only_reads: dice.chance(1, 4),
+            is_heavy,
+            board: board.clone(),
+            histories: histories.clone(),
+        };
+        world.client(plan.home, move |number| client::work(number, plan));
     }
     let mut oracles: Vec<Box<dyn Oracle>> = vec![Box::new(board.clone())];
 

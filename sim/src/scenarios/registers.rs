@@ -44,7 +44,7 @@ fn play(run: &Run) -> Result<(), Broken> {
     let phase = Phase::default();
     for _ in 0..CLIENTS {
         let plan = Plan { nodes: config.nodes, keys: KEYS, phase: phase.clone(), history: history.clone() };
-        world.client(move |number| client::work(number, plan));
+        world.client(None, move |number| client::work(number, plan));
     }
     let mix = FaultMix::everything(Duration::from_millis(300 + dice.below(3000)));
     world.plan(schedule(&mut dice, &mix, config.nodes, SAFETY));

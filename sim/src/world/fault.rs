@@ -1,6 +1,6 @@
 //! What can go wrong, and how it is done and undone.
 
-use super::{World, host, lock};
+use super::{World, guest, host, lock};
 use rt::sim::DiskProfile;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -22,11 +22,14 @@ pub enum Fault {
     Pause(u64, Duration),
     /// Killed that often, with that pause in between.
     RestartLoop(u64, u32, Duration),
-    /// These nodes cannot talk to the others, in the directions that the side says; what is under way is lost.
+    /// These nodes and the clients beside them cannot talk to the others, in the directions that the side says; what is under way
+    /// is lost.
     Cut(BTreeSet<u64>, Side, Duration),
-    /// The links between these nodes and the others hold everything back that long, and then deliver it.
+    /// The links between these nodes, the clients beside them, and the others hold everything back that long, and then deliver it.
     Hold(BTreeSet<u64>, Duration),
-    /// The two nodes are cut and repaired that often, with that pause.
+    /// These two cannot talk to each other; others reach both.
+    CutLink(u64, u64, Duration),
+    /// The link between the two is cut and repaired that often, with that pause.
     Flap(u64, u64, u32, Duration),
     /// The link between two nodes takes that long for a message, for a while.
     SlowLink(u64, u64, Duration, Duration),
@@ -73,7 +76,7 @@ impl World<'_> {
     /// Lets something go wrong now.
     pub fn strike(&mut self, fault: &Fault) {
         let now = self.now();
-        tracing::info!(?fault, "fault");
+        tracing::info!(at = now.as_secs_f64(), ?fault, "fault");
         self.run.note_fault(now, fault);
         match fault {
             Fault::Kill(n, down) => self.fell(*n, *down, false),
@@ -96,6 +99,10 @@ impl World<'_> {
                 self.cut(nodes, *side, true);
                 self.later(*d, fault.clone());
             }
+            Fault::CutLink(a, b, d) => {
+                self.cut_ways(both_ways(*a, *b), true);
+                self.later(*d, fault.clone());
+            }
             Fault::Hold(nodes, d) => {
                 for (a, b) in self.across(nodes) {
                     self.sim.hold(a, b);
@@ -103,7 +110,7 @@ impl World<'_> {
                 self.later(*d, fault.clone());
             }
             Fault::Flap(a, b, times, pause) => {
-                self.strike(&Fault::Cut([*a].into(), Side::Both, *pause / 2));
+                self.strike(&Fault::CutLink(*a, *b, *pause / 2));
                 if let Some(times) = times.checked_sub(1).filter(|t| *t > 0) {
                     self.later(*pause, Fault::Flap(*a, *b, times, *pause));
                 }
@@ -130,6 +137,7 @@ impl World<'_> {
     pub(super) fn undo(&mut self, fault: &Fault) {
         match fault {
             Fault::Cut(nodes, side, _) => self.cut(nodes, *side, false),
+            Fault::CutLink(a, b, _) => self.cut_ways(both_ways(*a, *b), false),
             Fault::Hold(nodes, _) => {
                 for (a, b) in self.across(nodes) {
                     self.sim.release(a, b);
@@ -183,10 +191,15 @@ impl World<'_> {
         self.take_down(id, up_at);
     }
 
-    /// The links between these nodes and the others.
+    /// The links between these nodes, with the clients beside them, and the others.
     fn across(&self, nodes: &BTreeSet<u64>) -> Vec<(String, String)> {
+        let guests = (1..).zip(&self.clients).filter_map(|(number, client)| Some((guest(number), client.beside?)));
+        let (inner, outer): (Vec<_>, Vec<_>) = guests.partition(|(_, beside)| nodes.contains(beside));
         let others: Vec<u64> = self.nodes().into_iter().filter(|b| !nodes.contains(b)).collect();
-        nodes.iter().flat_map(|a| others.iter().map(|b| (host(*a), host(*b)))).collect()
+        let between = nodes.iter().flat_map(|a| others.iter().map(|b| (host(*a), host(*b))));
+        let out = inner.iter().flat_map(|(a, _)| others.iter().map(|b| (a.clone(), host(*b))));
+        let into = nodes.iter().flat_map(|a| outer.iter().map(|(b, _)| (host(*a), b.clone())));
+        between.chain(out).chain(into).collect()
     }
 
     fn cut(&mut self, nodes: &BTreeSet<u64>, side: Side, on: bool) {
@@ -199,6 +212,10 @@ impl World<'_> {
                 ways.push((b, a));
             }
         }
+        self.cut_ways(ways, on);
+    }
+
+    fn cut_ways(&mut self, ways: impl IntoIterator<Item = (String, String)>, on: bool) {
         for way in ways {
             let count = self.links.cut.entry(way.clone()).or_default();
             *count = if on { *count + 1 } else { count.saturating_sub(1) };
@@ -220,4 +237,8 @@ impl World<'_> {
             }
         }
     }
+}
+
+fn both_ways(a: u64, b: u64) -> [(String, String); 2] {
+    [(host(a), host(b)), (host(b), host(a))]
 }

@@ -26,6 +26,7 @@ pub enum Kind {
     Pause,
     RestartLoop,
     Cut,
+    CutLink,
     OneWay,
     Hold,
     Flap,
@@ -41,8 +42,8 @@ impl FaultMix {
     /// Everything that a correct cluster survives with its promises kept.
     pub fn everything(every: Duration) -> Self {
         use Kind::{
-            Cut, Drift, Eio, Flap, Full, Hold, Kill, OneWay, Pause, PowerCut, PowerCutAtIo, RestartLoop, SlowDisk,
-            SlowLink, Stop, StopTwice, WallJump,
+            Cut, CutLink, Drift, Eio, Flap, Full, Hold, Kill, OneWay, Pause, PowerCut, PowerCutAtIo, RestartLoop,
+            SlowDisk, SlowLink, Stop, StopTwice, WallJump,
         };
         let weights = [
             (Kill, 4),
@@ -53,6 +54,7 @@ impl FaultMix {
             (Pause, 3),
             (RestartLoop, 1),
             (Cut, 5),
+            (CutLink, 3),
             (OneWay, 3),
             (Hold, 3),
             (Flap, 2),
@@ -109,6 +111,10 @@ fn one(dice: &mut Dice, kind: Kind, nodes: u64) -> Option<Fault> {
         Kind::Pause => Fault::Pause(n, span(dice, 4000)),
         Kind::RestartLoop => Fault::RestartLoop(n, 2 + u32::from(dice.below(4).to_le_bytes()[0]), span(dice, 2000)),
         Kind::Cut => Fault::Cut(some(dice, nodes)?, Side::Both, span(dice, 6000)),
+        Kind::CutLink => {
+            let (a, b) = two(dice, nodes)?;
+            Fault::CutLink(a, b, span(dice, 6000))
+        }
         Kind::OneWay => {
             let side = if dice.chance(1, 2) { Side::Mute } else { Side::Deaf };
             Fault::Cut(some(dice, nodes)?, side, span(dice, 4000))

@@ -28,6 +28,8 @@ impl Default for Shape {
 pub struct WorldConfig {
     /// How many nodes.
     pub nodes: u64,
+    /// The network's clock: messages arrive at its ticks.
+    pub tick: Duration,
     /// The network's latency, at least and at most.
     pub latency: (Duration, Duration),
     /// How the disks behave.
@@ -51,7 +53,8 @@ impl WorldConfig {
         }
         let jitter = Jitter { one_in: *dice.pick(&[0, 4, 16, 64]).unwrap_or(&8) };
         let drift_ppm_max = if dice.chance(1, 2) { shape.drift_ppm_max } else { 0 };
-        Self { nodes, latency: (Duration::ZERO, slowest), disk, jitter, drift_ppm_max }
+        let tick = millis(*dice.pick(&[1, 2, 4]).unwrap_or(&1));
+        Self { nodes, tick, latency: (Duration::ZERO, slowest), disk, jitter, drift_ppm_max }
     }
 
     pub(super) fn drift(&self, dice: &mut Dice) -> i32 {
@@ -64,7 +67,7 @@ impl WorldConfig {
         builder
             .rng_seed(seed)
             .enable_random_order()
-            .tick_duration(Duration::from_millis(1))
+            .tick_duration(self.tick)
             .min_message_latency(self.latency.0)
             .max_message_latency(self.latency.1)
             .tcp_capacity(1024)

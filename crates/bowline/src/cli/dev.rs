@@ -4,10 +4,10 @@ use super::Context;
 use super::args::{DevArgs, LogFormat};
 use super::failure::{self, Failure};
 use super::output::{self, data, talk};
+use super::signals::request_on_signals;
 use super::start::log_to_stderr;
 use crate::config::{NodeConfig, Sizes, control_socket};
 use crate::human;
-use crate::stop;
 use crate::text::style::Style;
 use crate::text::table::{Cell, Shown, Table};
 use api::control::{
@@ -16,6 +16,7 @@ use api::control::{
 use base::Role;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use lifecycle::Shutdown;
 use std::path::Path;
 use std::time::Duration;
 
@@ -30,8 +31,8 @@ pub(super) async fn run(context: &Context, args: &DevArgs) -> Result<(), Failure
         Failure::from(failure::io(&failure::FILE, &std::env::temp_dir().display().to_string(), &error))
     })?;
     let names: Vec<String> = (1..=args.nodes).map(|i| format!("node{i}")).collect();
-    let (handle, requests) = stop::channel();
-    let mut signals = std::pin::pin!(handle.on_signals());
+    let stop = Shutdown::new();
+    let mut signals = std::pin::pin!(request_on_signals(&stop));
     let mut nodes: FuturesUnordered<_> = names
         .iter()
         .map(|name| {
@@ -45,7 +46,7 @@ pub(super) async fn run(context: &Context, args: &DevArgs) -> Result<(), Failure
                 sizes: Sizes::default(),
                 notify: false,
             };
-            let node = (context.run_node)(config, requests.clone());
+            let node = (context.run_node)(config, stop.clone());
             async move { (name.as_str(), node.await) }
         })
         .collect();
@@ -54,26 +55,26 @@ pub(super) async fn run(context: &Context, args: &DevArgs) -> Result<(), Failure
         let show = async {
             let members = form(context, directory.path(), &names).await?;
             data(&welcome(directory.path(), &members, &output::program(), started.elapsed(), context.output.style()))?;
-            requests.clone().requested().await;
+            stop.requested().await;
             Ok(())
         };
         // A node that ends by itself ends the show; a signal is one of the things that the show waits for.
         tokio::select! {
             biased;
-            Some((name, ended)) = nodes.next() => if handle.count() > 0 { Ok(()) } else { Err(early_end(name, ended)) },
+            Some((name, ended)) = nodes.next() => if stop.requests() > 0 { Ok(()) } else { Err(early_end(name, ended)) },
             error = &mut signals => match error {
                 Ok(never) => match never {},
                 Err(error) => Err(failure::io(&failure::NO_THREADS, "signals", &error).into()),
             },
-            shown = stoppable(show, requests.clone()) => shown,
+            shown = stoppable(show, &stop) => shown,
         }
     };
 
     if outcome.is_ok() {
         talk("\nstopping in order ...\n");
     }
-    if handle.count() == 0 {
-        handle.request();
+    if stop.requests() == 0 {
+        stop.request();
     }
     let stopped = {
         let all = async { while nodes.next().await.is_some() {} };
@@ -98,13 +99,10 @@ pub(super) async fn run(context: &Context, args: &DevArgs) -> Result<(), Failure
 }
 
 /// A stop while the cluster still forms is an ordinary end.
-async fn stoppable(
-    show: impl Future<Output = Result<(), Failure>>,
-    mut requests: stop::StopRequests,
-) -> Result<(), Failure> {
+async fn stoppable(show: impl Future<Output = Result<(), Failure>>, stop: &Shutdown) -> Result<(), Failure> {
     tokio::select! {
         biased;
-        () = requests.requested() => Ok(()),
+        () = stop.requested() => Ok(()),
         shown = show => shown,
     }
 }

@@ -4,9 +4,10 @@ use super::Context;
 use super::args::{LogFormat, StartArgs};
 use super::failure::{self, Failure};
 use super::output::talk;
+use super::signals::request_on_signals;
 use crate::config::{NodeConfig, Sizes};
-use crate::stop;
 use api::control::{Client, ClientError, NodeState, Problem, ProblemKind};
+use lifecycle::Shutdown;
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
@@ -29,8 +30,8 @@ pub(super) async fn run(context: &Context, args: StartArgs) -> Result<(), Failur
         sizes: Sizes::default(),
         notify: true,
     };
-    let (handle, requests) = stop::channel();
-    let node = (context.run_node)(config, requests);
+    let stop = Shutdown::new();
+    let node = (context.run_node)(config, stop.clone());
     let greeting = async {
         if !args.background {
             greet(context).await;
@@ -41,7 +42,7 @@ pub(super) async fn run(context: &Context, args: StartArgs) -> Result<(), Failur
     tokio::select! {
         biased;
         ended = node => Ok(ended?),
-        error = handle.on_signals() => match error {
+        error = request_on_signals(&stop) => match error {
             Ok(never) => match never {},
             Err(error) => Err(failure::io(&failure::NO_THREADS, "signals", &error).into()),
         },

@@ -8,7 +8,6 @@
 )]
 
 mod groups;
-mod latency;
 mod simulated;
 mod toy;
 mod world;

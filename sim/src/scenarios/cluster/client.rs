@@ -1,4 +1,5 @@
-//! A client: appends to lists, changes registers, reads both; follows the leader; gives up after a while.
+//! A client: appends to lists, changes registers, reads both; some also count, and write large rows; asks one node after the
+//! other; gives up after a while.
 
 use super::board::Board;
 use super::wire::{Trouble, Wire};
@@ -11,9 +12,18 @@ const KEYS: u64 = 4;
 /// How long a client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-const TABLES: [&str; 2] = [
+/// Enough pages that a transfer of them takes several answers, and is cut short now and then.
+const LARGE_ROWS: u64 = 8;
+const LARGE_BYTES: u64 = 256 << 10;
+const WRITE_LARGE: &str = "INSERT OR REPLACE INTO large VALUES (?, randomblob(?))";
+/// One text whose cost depends on its parameter.
+const COUNT: &str =
+    "WITH RECURSIVE c(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM c WHERE n < ?) SELECT count(*) FROM c";
+
+const TABLES: [&str; 3] = [
     "CREATE TABLE IF NOT EXISTS list (id INTEGER PRIMARY KEY, key INTEGER NOT NULL, value INTEGER NOT NULL)",
     "CREATE TABLE IF NOT EXISTS register (key INTEGER PRIMARY KEY, value INTEGER NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS large (id INTEGER PRIMARY KEY, body BLOB)",
 ];
 
 /// What all clients saw.
@@ -37,6 +47,12 @@ impl Histories {
 
 pub(super) struct Plan {
     pub(super) nodes: u64,
+    /// The node beside this client, which it likes to ask.
+    pub(super) home: Option<u64>,
+    /// Whether it writes nothing before the world is healed.
+    pub(super) only_reads: bool,
+    /// Whether it writes large rows as well.
+    pub(super) is_heavy: bool,
     pub(super) board: Board,
     pub(super) histories: Histories,
 }
@@ -54,13 +70,15 @@ struct Client {
 /// Calls until the world is healed, and then until an append and a read of each key were answered.
 pub(super) async fn work(number: u64, plan: Plan) {
     let dice = Dice::new(rt::entropy::u64());
-    let node = 1 + number % plan.nodes;
+    let node = plan.home.unwrap_or(1 + number % plan.nodes);
     let mut client = Client { number, plan, dice, node, wire: None, has_tables: false };
     let mut last = std::collections::BTreeMap::new();
     while !client.plan.board.is_healed() {
         let key = client.dice.below(KEYS);
         let fresh = client.fresh();
-        match client.dice.below(8) {
+        let roll = client.dice.below(10);
+        let roll = if client.plan.only_reads { 3 + roll % 2 * 3 } else { roll };
+        match roll {
             0..3 => {
                 client.list(key, AppendOp::Append(fresh)).await;
             }
@@ -75,10 +93,12 @@ pub(super) async fn work(number: u64, plan: Plan) {
                     last.insert(key, value);
                 }
             }
-            _ => {
+            7 => {
                 let old = last.get(&key).copied().flatten();
                 client.register(key, RegisterOp::Swap(old, fresh)).await;
             }
+            8 if client.plan.is_heavy => client.write_large().await,
+            _ => client.count().await,
         }
         let pause = client.dice.between(Duration::ZERO, Duration::from_millis(100));
         sleep(pause).await;
@@ -119,7 +139,9 @@ impl Client {
                 }
                 Ok::<_, Trouble>(wire)
             });
-            let Ok(Ok(wire)) = opened.await else {
+            let opened = opened.await;
+            let Ok(Ok(wire)) = opened else {
+                tracing::debug!(node = self.node, why = ?opened.map(Result::err), "not connected");
                 self.elsewhere();
                 return None;
             };
@@ -131,7 +153,29 @@ impl Client {
 
     fn elsewhere(&mut self) {
         self.wire = None;
-        self.node = 1 + self.dice.below(self.plan.nodes);
+        let anywhere = 1 + self.dice.below(self.plan.nodes);
+        self.node = self.plan.home.filter(|_| self.dice.chance(1, 2)).unwrap_or(anywhere);
+    }
+
+    /// Replaces one of the large rows. Nobody reads them: the copies are compared.
+    async fn write_large(&mut self) {
+        let id = self.dice.below(LARGE_ROWS);
+        let Some(wire) = self.connected().await else { return };
+        let asked = timeout(PATIENCE, wire.execute(WRITE_LARGE, &[number(id), number(LARGE_BYTES)])).await;
+        if !matches!(asked, Ok(Ok(_))) {
+            self.elsewhere();
+        }
+    }
+
+    /// Lets the server count, seldom far.
+    async fn count(&mut self) {
+        let to = if self.dice.chance(1, 4) { 5000 } else { 2 };
+        let Some(wire) = self.connected().await else { return };
+        match timeout(PATIENCE, wire.query(COUNT, &[to])).await {
+            Ok(Ok(counted)) if counted == [Some(to)] => {}
+            Ok(Ok(counted)) => self.plan.board.breaks("count", format!("{counted:?} instead of {to}")),
+            _ => self.elsewhere(),
+        }
     }
 
     async fn list(&mut self, key: u64, op: AppendOp) -> Option<AppendRet> {
@@ -160,6 +204,7 @@ impl Client {
         call: Call<Op, Ret>,
         asked: Result<Result<Ret, Trouble>, rt::time::Elapsed>,
     ) -> Option<Ret> {
+        tracing::debug!(node = self.node, answer = ?asked.as_ref().map(|asked| asked.as_ref().err()), "asked");
         match asked {
             Ok(Ok(ret)) => {
                 call.answered(ret.clone());

@@ -4,7 +4,6 @@ use super::board::Board;
 use crate::world::{Process, Software, host};
 use api::control::{Client, InitRequest, JoinRequest, NodeState, ProblemKind, TokenRequest};
 use bowline::config::{NodeConfig, Sizes};
-use bowline::stop;
 use cluster::Transport;
 use futures::future::BoxFuture;
 use rt::sim::Dice;
@@ -85,18 +84,9 @@ impl Software for Daemon {
                 notify: false,
             };
             let client = Client::new(config.socket.clone(), Duration::from_secs(40));
-            let (handle, requests) = stop::channel();
-            let asked = async {
-                process.shutdown.requested().await;
-                handle.request();
-                process.shutdown.hurried().await;
-                handle.request();
-                std::future::pending::<()>().await;
-            };
             let ended = tokio::select! {
                 biased;
-                ended = bowline::daemon::run(config, requests) => ended,
-                () = asked => Ok(()),
+                ended = bowline::daemon::run(config, process.shutdown) => ended,
                 () = operate(process.id, client, &board) => Ok(()),
             };
             match ended {

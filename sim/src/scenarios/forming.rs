@@ -1,0 +1,33 @@
+//! Machines join, are given roles and get their copies while machines fall and links break: the worst time for a change of members.
+//!
+//! Held to what `cluster` is held to: in the end every machine is a member with equal copies, whatever became of its first tries.
+
+use super::cluster::{Story, tell};
+use crate::run::{Broken, Run, Scenario};
+use crate::world::{FaultMix, Kind, Shape, schedule};
+use std::time::Duration;
+
+/// See the module.
+pub(super) const SCENARIO: Scenario = Scenario {
+    name: "forming",
+    story: "Machines join a cluster while its members are killed, lose power and lose each other.",
+    play,
+    expected_logs: super::cluster::EXPECTED_LOGS,
+    mutants: &["cluster.leave-others-behind"],
+};
+
+fn play(run: &Run) -> Result<(), Broken> {
+    use Kind::{Cut, CutLink, Kill, Pause, PowerCut, PowerCutAtIo, Stop};
+    let safety = Duration::from_secs(8);
+    let story = Story {
+        shape: Shape { nodes: 3..=5, slow_disks: false, ..Shape::default() },
+        is_formed_in_peace: false,
+        safety,
+        faults: Box::new(move |dice, nodes, begin| {
+            let every = Duration::from_millis(200 + dice.below(1200));
+            let mix = FaultMix::only(every, &[Kill, PowerCut, PowerCutAtIo, Stop, Pause, Cut, CutLink]);
+            schedule(dice, &mix, nodes, safety).into_iter().map(|(at, fault)| (begin + at, fault)).collect()
+        }),
+    };
+    tell(run, story)
+}
