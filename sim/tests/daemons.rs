@@ -44,6 +44,11 @@ fn an_acknowledgement_before_the_sync_is_caught() {
 }
 
 #[test]
+fn a_lease_that_never_ends_is_caught() {
+    is_caught("cluster", "raft.lease-for-ever", 5028..5029);
+}
+
+#[test]
 fn a_database_left_behind_by_the_leader_of_sys_is_caught() {
-    is_caught("forming", "cluster.leave-others-behind", 37..38);
+    is_caught("forming", "cluster.leave-others-behind", 73..74);
 }

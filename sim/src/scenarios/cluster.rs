@@ -80,16 +80,21 @@ pub(super) fn tell(run: &Run, story: Story) -> Result<(), Broken> {
     let mut world = World::new(run, &config, &software);
     let histories = Histories::default();
     let (have_homes, is_heavy) = (dice.chance(1, 2), dice.chance(1, 4));
+    // Where nobody writes, a leader that is cut off has nothing to wait for: nothing but its lease keeps it from answering.
+    let readers_at = 1 + dice.below(config.nodes);
+    let pause_max = Duration::from_millis(*dice.pick(&[100, 100, 1000]).unwrap_or(&100));
     for _ in 0..CLIENTS {
+        let home = have_homes.then(|| 1 + dice.below(config.nodes));
         let plan = Plan {
             nodes: config.nodes,
-            home: have_homes.then(|| 1 + dice.below(config.nodes)),
-            only_reads: dice.chance(1, 4),
+            home,
+            only_reads: home == Some(readers_at),
+            pause_max,
             is_heavy,
             board: board.clone(),
             histories: histories.clone(),
         };
-        world.client(plan.home, move |number| client::work(number, plan));
+        world.client(home, move |number| client::work(number, plan));
     }
     let mut oracles: Vec<Box<dyn Oracle>> = vec![Box::new(board.clone())];
 

@@ -1,10 +1,12 @@
 //! Machines join, are given roles and get their copies while machines fall and links break: the worst time for a change of members.
+//! Some fall between two steps of a change.
 //!
 //! Held to what `cluster` is held to: in the end every machine is a member with equal copies, whatever became of its first tries.
 
 use super::cluster::{Story, tell};
 use crate::run::{Broken, Run, Scenario};
 use crate::world::{FaultMix, Kind, Shape, schedule};
+use rt::sim::Strike;
 use std::time::Duration;
 
 /// See the module.
@@ -19,6 +21,19 @@ pub(super) const SCENARIO: Scenario = Scenario {
 fn play(run: &Run) -> Result<(), Broken> {
     use Kind::{Cut, CutLink, Kill, Pause, PowerCut, PowerCutAtIo, Stop};
     let safety = Duration::from_secs(8);
+    let mut dice = run.dice("strikes");
+    run.points.handle(Box::new(move |node, point, _| {
+        let is_step = ["join.", "roles.", "snapshot.", "raft.snapshot."].iter().any(|steps| point.starts_with(steps));
+        if !is_step || node.world_now() >= safety {
+            return Strike::Pass;
+        }
+        match dice.below(24) {
+            0 | 1 => Strike::Kill,
+            2 => Strike::PowerCut,
+            3 => Strike::Pause(dice.between(Duration::from_millis(10), Duration::from_secs(2))),
+            _ => Strike::Pass,
+        }
+    }));
     let story = Story {
         shape: Shape { nodes: 3..=5, slow_disks: false, ..Shape::default() },
         is_formed_in_peace: false,

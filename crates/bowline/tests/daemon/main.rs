@@ -8,6 +8,7 @@
 )]
 
 mod databases;
+mod guide;
 mod lifetime;
 mod machine;
 mod membership;

@@ -51,6 +51,8 @@ pub(super) struct Plan {
     pub(super) home: Option<u64>,
     /// Whether it writes nothing before the world is healed.
     pub(super) only_reads: bool,
+    /// The longest pause between two calls, if it writes.
+    pub(super) pause_max: Duration,
     /// Whether it writes large rows as well.
     pub(super) is_heavy: bool,
     pub(super) board: Board,
@@ -100,7 +102,8 @@ pub(super) async fn work(number: u64, plan: Plan) {
             8 if client.plan.is_heavy => client.write_large().await,
             _ => client.count().await,
         }
-        let pause = client.dice.between(Duration::ZERO, Duration::from_millis(100));
+        let pause_max = if client.plan.only_reads { Duration::from_millis(30) } else { client.plan.pause_max };
+        let pause = client.dice.between(Duration::ZERO, pause_max);
         sleep(pause).await;
     }
     for key in 0..KEYS {
