@@ -28,6 +28,7 @@ fn the_seeds_of_the_fuzz_targets_are_what_the_encoders_write() {
         ("raft_message", raft_messages()),
         ("raft_segment", vec![[&[0], &*segment()].concat(), [&[0xff], &*segment()].concat()]),
         ("rpc_frame", vec![frames()]),
+        ("store_message", store_messages()),
         ("token", vec![TOKEN.into()]),
     ];
     for (target, seeds) in &all {
@@ -49,6 +50,10 @@ fn the_seeds_of_the_fuzz_targets_are_what_the_encoders_write() {
         assert_eq!(raft::recode_message(message[0], &body), Some(body));
     }
     assert_eq!(cluster::recode_join_request(&join_request()), Some(join_request().into()));
+    for message in store_messages() {
+        let form = store::Form::ALL[usize::from(message[0])];
+        assert_eq!(form.recode(&message[1..]).as_deref(), Some(&message[1..]), "{form:?}");
+    }
     let decoded = raft::log::decode_segment(7, &segment());
     assert_eq!((decoded.records.len(), decoded.end), (11, segment().len()));
 }
@@ -144,6 +149,18 @@ fn page_records() -> Vec<Vec<u8>> {
     let short = record(vec![page(1, half), page(4, [0; sqlite::PAGE_SIZE])]);
     let long = record(vec![page(2, [9; sqlite::PAGE_SIZE])]);
     vec![short.encode().to_vec(), long.encode().to_vec()]
+}
+
+/// Written by hand, in postcard: a query and its rows, the answer that a record carries, the head of a snapshot.
+fn store_messages() -> Vec<Vec<u8>> {
+    let mut query = vec![0, 2];
+    put_text(&mut query, "shop");
+    put_text(&mut query, "SELECT ?");
+    query.extend([1, 1, 2]);
+    let rows = vec![1, 1, 1, 1, b'n', 1, 1, 1, 2];
+    let answer = vec![2, 1, 7, 1, 2, 1];
+    let manifest = [&[4, 9, 2, 5][..], b"extra"].concat();
+    vec![query, rows, answer, manifest]
 }
 
 fn page_files() -> Vec<Vec<u8>> {
