@@ -44,7 +44,7 @@ pub struct Scenario {
     /// Plays it once.
     pub play: fn(&Run) -> Result<(), Broken>,
     /// Parts of WARN and ERROR lines that this story makes ordinary. Any other such line fails the run.
-    pub expected_logs: &'static [&'static str],
+    pub expected_logs: &'static [&'static [&'static str]],
     /// Old mistakes that it must catch, each within 1,000 seeds.
     pub mutants: &'static [&'static str],
 }

@@ -4,11 +4,13 @@ mod cluster;
 mod forming;
 mod power;
 mod registers;
+mod rot;
 
 use crate::Scenario;
 
 /// All of them.
-pub const ALL: &[Scenario] = &[registers::SCENARIO, cluster::SCENARIO, forming::SCENARIO, power::SCENARIO];
+pub const ALL: &[Scenario] =
+    &[registers::SCENARIO, cluster::SCENARIO, forming::SCENARIO, power::SCENARIO, rot::SCENARIO];
 
 /// The one of that name.
 pub fn find(name: &str) -> Option<&'static Scenario> {

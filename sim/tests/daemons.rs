@@ -30,6 +30,11 @@ fn daemons_keep_their_promises_while_the_cluster_forms() {
     one_seed_is_one_history("forming", 3..4);
 }
 
+#[test]
+fn daemons_keep_their_promises_on_a_disk_that_changes_pages() {
+    one_seed_is_one_history("rot", 3..4);
+}
+
 /// An oracle that its mutant passes is none.
 fn is_caught(scenario: &str, mutant: &str, seeds: std::ops::Range<u64>) {
     let scenario = find(scenario).unwrap();
@@ -51,4 +56,14 @@ fn a_lease_that_never_ends_is_caught() {
 #[test]
 fn a_database_left_behind_by_the_leader_of_sys_is_caught() {
     is_caught("forming", "cluster.leave-others-behind", 73..74);
+}
+
+#[test]
+fn a_leader_that_waits_for_ever_to_hand_over_is_caught() {
+    is_caught("forming", "raft.wait-for-the-silent", 2..3);
+}
+
+#[test]
+fn pages_taken_as_the_disk_gives_them_are_caught() {
+    is_caught("rot", "sqlite.trust-the-disk", 0..2);
 }

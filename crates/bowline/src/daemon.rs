@@ -21,9 +21,9 @@ pub use error::{NodeError, PAGES};
 
 use crate::config::NodeConfig;
 use api::control::Problem;
-use lifecycle::{Settings, Shutdown, Supervisor, UnitOptions};
+use lifecycle::{Settings, Shutdown, Supervisor, UnitError, UnitOptions};
 use node::{Formation, Node, Running, Sockets};
-use raft::HostConfig;
+use raft::{HostConfig, OnCorruption};
 use rt::net::Listener;
 use sd_notify::NotifyState;
 use service_manager::ServiceManager;
@@ -126,6 +126,7 @@ async fn live(
     };
     match report.cause {
         None => Ok(()),
+        Some((_, UnitError::Fault(fault))) => Err(NodeError::Part(fault)),
         Some((unit, error)) => Err(NodeError::Unit { unit, why: error.to_string() }),
     }
 }
@@ -144,6 +145,7 @@ fn compose(supervisor: &mut Supervisor, node: &Node, formation: &Formation) -> R
 
     let raft = RaftUnit::new(HostConfig {
         limits: config.sizes.log,
+        on_corruption: if config.repair_log { OnCorruption::Repair } else { OnCorruption::Refuse },
         ..HostConfig::new(record.node, config.state_dir.join("log"))
     });
     let raft = supervisor.add("raft", raft, (network.clone(),), options);

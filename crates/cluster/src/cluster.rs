@@ -1,5 +1,6 @@
 //! One node's part in the membership: what it serves to others, and what it follows.
 
+mod damaged;
 mod directory;
 mod handover;
 mod service;
@@ -103,6 +104,7 @@ impl Cluster {
             passed: watch::channel(None).0,
         });
         drop(scope.spawn_droppable("directory", directory::follow(Arc::clone(&inner))));
+        drop(scope.spawn_droppable("damaged", damaged::ask(Arc::clone(&inner))));
         drop(scope.spawn_droppable("roles", controller::run(Arc::clone(&inner))));
         Ok(Self(inner))
     }

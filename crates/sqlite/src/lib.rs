@@ -33,7 +33,9 @@ pub use error::{
 pub use ffi::reseed_random;
 pub use import::{Batches, SourceFile};
 pub use page::{PAGE_SIZE, Page, PageHash, PageRef};
-pub use page_store::{Applied, CheckpointMeta, PageStore, PageStoreOptions, Resigned, Stats, VerifyReads, View};
+pub use page_store::{
+    Applied, CheckpointMeta, PageStore, PageStoreOptions, Resigned, Stats, VerifyReads, View, WantedPage,
+};
 pub use recode::Form;
 pub use record::{PageImage, Record};
 pub use transfer::{Install, LocalPages, Manifest, SnapshotRequest, SnapshotServer};

@@ -5,10 +5,10 @@ use crate::import;
 use crate::inner::Inner;
 use crate::rows::{Command, Rows};
 use crate::session::{Session, SessionOptions};
-use crate::{StoreError, Value};
-use base::{DbName, GroupId, NodeId};
+use crate::{StoreError, Value, mend};
+use base::{DbName, GroupId, NodeId, PageNo, Version};
 use bytes::Bytes;
-use rpc::{Answer, Caller, Class, Handler, Refusal, Service};
+use rpc::{Answer, Caller, Class, Handler, Mesh, Refusal, Service};
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -36,6 +36,17 @@ pub(crate) enum Request {
     Piece { id: u64, offset: u64, bytes: Bytes },
     /// Fill a new database from the file that was carried here. The name may have another group by now.
     Fill { database: DbName, group: GroupId, id: u64 },
+    /// Give a page that the asking member's disk has changed.
+    Page { database: DbName, group: GroupId, wanted: Wanted },
+}
+
+/// A page as it should be.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Wanted {
+    pub(crate) page: PageNo,
+    pub(crate) hash: [u8; 16],
+    /// What page 1 says of the asking member's last checkpoint.
+    pub(crate) checkpoint: (Version, u32),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -43,27 +54,34 @@ pub(crate) enum Reply {
     Outcome(Outcome),
     Rows(Rows),
     Done,
+    /// None: it is another one here.
+    Page(Option<Bytes>),
 }
 
 /// Sends a request to another member.
 pub(crate) async fn call(store: &Inner, to: NodeId, request: &Request) -> Result<Reply, StoreError> {
-    call_within(store, to, request, Class::Control, FORWARD_MAX).await
+    ask(store.mesh(), to, request).await
+}
+
+/// Like [`call`], for those who have no store yet.
+pub(crate) async fn ask(mesh: &Mesh, to: NodeId, request: &Request) -> Result<Reply, StoreError> {
+    call_within(mesh, to, request, Class::Control, FORWARD_MAX).await
 }
 
 /// Like [`call`], for large and patient things.
 pub(crate) async fn call_bulk(store: &Inner, to: NodeId, request: &Request) -> Result<Reply, StoreError> {
-    call_within(store, to, request, Class::Bulk, BULK_MAX).await
+    call_within(store.mesh(), to, request, Class::Bulk, BULK_MAX).await
 }
 
 async fn call_within(
-    store: &Inner,
+    mesh: &Mesh,
     to: NodeId,
     request: &Request,
     class: Class,
     deadline: Duration,
 ) -> Result<Reply, StoreError> {
     let body = Bytes::from(postcard::to_stdvec(request)?);
-    let answer = store.mesh().call(to, Service::Store, METHOD, body, deadline, class).await?;
+    let answer = mesh.call(to, Service::Store, METHOD, body, deadline, class).await?;
     Ok(postcard::from_bytes(&answer)?)
 }
 
@@ -112,6 +130,11 @@ pub(crate) async fn serve(store: &Arc<Inner>, request: &Request) -> Result<Reply
             import::forget(store, *id).await;
             filled?;
             Reply::Done
+        }
+        Request::Page { database, group, wanted } => {
+            let here = store.database(database).filter(|here| here.group_id() == *group);
+            let here = here.ok_or_else(|| StoreError::NoSuchDatabase { name: database.clone() })?;
+            Reply::Page(mend::page(&here, *wanted).await?)
         }
     })
 }

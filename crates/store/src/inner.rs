@@ -5,7 +5,7 @@ use crate::core::Core;
 use crate::database::{Database, Leadership, Phase};
 use crate::forward::{self, Request};
 use crate::machine::{Machine, decode_extra};
-use crate::{StoreConfig, StoreError, replicator};
+use crate::{StoreConfig, StoreError, mend, replicator};
 use base::{DbName, GroupId, NodeId};
 use lifecycle::Scope;
 use raft::{GroupOptions, RaftHost};
@@ -58,7 +58,7 @@ impl Inner {
         scope: Scope,
     ) -> Result<Arc<Self>, StoreError> {
         let name = DbName::sys();
-        let sys = open(&config, &host, &scope, name.clone(), GroupId::SYS).await?;
+        let sys = open(&config, &host, &mesh, &scope, name.clone(), GroupId::SYS).await?;
         let database = Arc::clone(&sys.database);
         let open = Mutex::new(Databases { by_name: BTreeMap::from([(name, sys)]), closing: false });
         let catalog = scope.child("catalog");
@@ -122,7 +122,7 @@ impl Inner {
     }
 
     pub(crate) async fn open_database(&self, name: DbName, group: GroupId, phase: Phase) -> Result<(), StoreError> {
-        let open = open(&self.config, &self.host, &self.scope, name.clone(), group).await?;
+        let open = open(&self.config, &self.host, &self.mesh, &self.scope, name.clone(), group).await?;
         open.database.set_phase(phase);
         let late = {
             let mut databases = self.lock();
@@ -235,6 +235,7 @@ fn directory(config: &StoreConfig, name: &DbName, group: GroupId) -> PathBuf {
 async fn open(
     config: &StoreConfig,
     host: &RaftHost,
+    mesh: &Arc<Mesh>,
     scope: &Scope,
     name: DbName,
     group_id: GroupId,
@@ -256,6 +257,7 @@ async fn open(
     let database = Arc::new(Database::new(name, group_id, group, core));
     let scope = scope.child("database");
     scope.spawn_droppable("replicator", replicator::run(Arc::clone(&database)));
+    scope.spawn_droppable("mender", mend::run(Arc::clone(&database), Arc::clone(mesh)));
     Ok(Open { database, scope })
 }
 

@@ -12,6 +12,7 @@ mod forward;
 mod import;
 mod inner;
 mod machine;
+mod mend;
 mod read;
 mod recode;
 mod replicator;

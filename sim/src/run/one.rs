@@ -106,7 +106,9 @@ fn play(scenario: &Scenario, seed: u64, mutant: Option<&str>, trace: Trace) -> O
     let run = Run::new(seed, mutant, trace);
     let (result, logs) = logs::capture(|| catch_unwind(AssertUnwindSafe(|| (scenario.play)(&run))));
     let broken = match result {
-        Ok(Ok(())) => logs.unexpected(scenario.expected_logs).map(|line| format!("logs: an unlisted line: {line}")),
+        Ok(Ok(())) => {
+            logs.unexpected(&scenario.expected_logs.concat()).map(|line| format!("logs: an unlisted line: {line}"))
+        }
         Ok(Err(broken)) => Some(broken.to_string()),
         Err(panic) => Some(format!("panic: {}", rt::task::panic_message(panic.as_ref()))),
     };

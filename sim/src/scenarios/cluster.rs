@@ -29,7 +29,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "cluster",
     story: "Daemons form a cluster and keep a database through kills, power cuts, cuts of the network and bad disks.",
     play,
-    expected_logs: EXPECTED_LOGS,
+    expected_logs: &[EXPECTED_LOGS],
     mutants: &["raft.acknowledge-before-sync", "raft.lease-for-ever"],
 };
 
@@ -46,6 +46,8 @@ type Faults = Box<dyn FnOnce(&mut Dice, u64, Duration) -> Vec<(Duration, Fault)>
 /// What one story about a cluster has of its own.
 pub(super) struct Story {
     pub(super) shape: Shape,
+    /// Whose disk changes pages, if any does: its checks may find damage, until all is repaired.
+    pub(super) rotten: Option<u64>,
     /// Nothing goes wrong before all are members.
     pub(super) is_formed_in_peace: bool,
     /// How long things go wrong.
@@ -58,6 +60,7 @@ fn play(run: &Run) -> Result<(), Broken> {
     let safety = Duration::from_secs(12);
     let story = Story {
         shape: Shape { nodes: 1..=5, ..Shape::default() },
+        rotten: None,
         // In some worlds things go wrong while the cluster forms.
         is_formed_in_peace: run.dice("peace").chance(3, 4),
         safety,
@@ -75,7 +78,7 @@ pub(super) fn tell(run: &Run, story: Story) -> Result<(), Broken> {
     sqlite::reseed_random();
     let mut dice = run.dice("cluster");
     let config = WorldConfig::from_dice(&mut dice, &story.shape);
-    let board = Board::default();
+    let board = Board::new(story.rotten);
     let software: Arc<dyn Software> = Arc::new(Daemon { board: board.clone(), sizes: sizes(&mut dice) });
     let mut world = World::new(run, &config, &software);
     let histories = Histories::default();

@@ -14,7 +14,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "power",
     story: "A machine loses its power at one operation of its disk, each in its turn, and nothing acknowledged is lost.",
     play,
-    expected_logs: super::cluster::EXPECTED_LOGS,
+    expected_logs: &[super::cluster::EXPECTED_LOGS],
     mutants: &["raft.acknowledge-before-sync"],
 };
 
@@ -22,6 +22,7 @@ fn play(run: &Run) -> Result<(), Broken> {
     let (victim, operation) = (1 + run.seed % 3, run.seed / 3);
     let story = Story {
         shape: Shape { nodes: 3..=3, slow_disks: false, drift_ppm_max: 0, latency_max: Duration::from_millis(3) },
+        rotten: None,
         is_formed_in_peace: true,
         safety: Duration::from_secs(6),
         faults: Box::new(move |dice, _, begin| {

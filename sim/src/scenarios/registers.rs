@@ -19,14 +19,14 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "registers",
     story: "A small store of registers answers truthfully through kills, power cuts, cuts of the network and bad disks.",
     play,
-    expected_logs: &[
+    expected_logs: &[&[
         "a unit did not start",
         "a unit failed",
         "aborting tasks",
         "deadline passed",
         "stopping in a hurry",
         "waiting for tasks",
-    ],
+    ]],
     mutants: &["registers.answer-before-write", "registers.show-what-failed"],
 };
 

@@ -158,6 +158,9 @@ pub struct StartArgs {
     /// What to log: error, warn, info, debug, or `crate=level,...`
     #[arg(long, value_name = "FILTER", default_value = "info", env = "BOWLINE_LOG", hide_env = true)]
     pub log: String,
+    /// Cut a damaged Raft log off where the damage is, and get the rest from the other members
+    #[arg(long)]
+    pub repair_log: bool,
     /// Leave the terminal's session. `init` and `join` start the daemon so.
     #[arg(long, hide = true)]
     pub background: bool,

@@ -169,7 +169,9 @@ pub(super) const DAMAGED: ErrorPage = ErrorPage {
     code: Code("BL-CLI-011"),
     title: "A copy of a database is damaged",
     cause: "SQLite's integrity_check found pages of this machine's copy that do not fit together, or the disk changed one.",
-    next: "`bowline db check NAME` on another machine tells whether its copy is whole; `bowline db export NAME` there saves it",
+    next: "A page that the disk has changed comes back from another machine by itself: check again in a few seconds, and look at the \
+           disk. If the finding stays, `bowline db check NAME` on another machine tells whether its copy is whole; `bowline db export \
+           NAME` there saves it",
 };
 
 /// The pages of the command line's own codes.

@@ -2,6 +2,7 @@
 
 use base::{Code, Disposition, ErrorPage, Fault};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Why a node cannot start or go on.
@@ -43,7 +44,10 @@ pub enum NodeError {
     /// The node's membership cannot be read or changed.
     #[error(transparent)]
     Cluster(#[from] cluster::ClusterError),
-    /// A part of the node failed so that no restart of it helps.
+    /// A part of the node refused in a way that no restart of it helps.
+    #[error("{0}")]
+    Part(Arc<dyn Fault + Send + Sync>),
+    /// A part of the node failed again and again.
     #[error("{unit} failed: {why}")]
     Unit {
         /// Which part.
@@ -62,6 +66,7 @@ impl Fault for NodeError {
             Self::Identity(_) => Code("BL-NODE-005"),
             Self::Unit { .. } => Code("BL-NODE-006"),
             Self::Log(e) => e.code(),
+            Self::Part(e) => e.code(),
             Self::Store(e) => e.code(),
             Self::Cluster(e) => e.code(),
         }
@@ -72,6 +77,7 @@ impl Fault for NodeError {
             Self::Bind { .. } => Disposition::Retry { after: Duration::from_secs(1) },
             Self::State { .. } | Self::InUse { .. } | Self::Identity(_) | Self::Unit { .. } => Disposition::Refuse,
             Self::Log(e) => e.disposition(),
+            Self::Part(e) => e.disposition(),
             Self::Store(e) => e.disposition(),
             Self::Cluster(e) => e.disposition(),
         }
@@ -109,7 +115,7 @@ pub const PAGES: &[ErrorPage] = &[
     ErrorPage {
         code: Code("BL-NODE-006"),
         title: "A part of the node failed",
-        cause: "It refused in a way that starting it again does not mend; the node stopped in order.",
-        next: "The message and the log say why; mend that, then start the node again.",
+        cause: "It panicked or did not end in time, again and again; the node stopped in order.",
+        next: "The message and the log say where. Start the node again; if it comes back, please report it with the log.",
     },
 ];

@@ -2,7 +2,7 @@
 
 use super::Inner;
 use crate::ClusterError;
-use crate::join::messages::{ANNOUNCE, Announce, PROBE, REDEEM_FOR, decode, encode};
+use crate::join::messages::{ANNOUNCE, Announce, DAMAGED, Damaged, PROBE, REDEEM_FOR, decode, encode};
 use base::NodeId;
 use bytes::Bytes;
 use futures::FutureExt;
@@ -22,6 +22,7 @@ impl Handler for ForMembers {
                 REDEEM_FOR => inner.desk.redeem_for(&body).await,
                 ANNOUNCE => inner.announce(node, body, deadline).await,
                 PROBE => Ok(Bytes::new()),
+                DAMAGED => inner.told_of_damage(node, &body).await,
                 other => Err(ClusterError::Message { why: format!("this version knows no method {other}") }),
             };
             answer.map_err(|error| Refusal::of(&error))
@@ -31,6 +32,15 @@ impl Handler for ForMembers {
 }
 
 impl Inner {
+    async fn told_of_damage(&self, caller: Option<NodeId>, body: &Bytes) -> Result<Bytes, ClusterError> {
+        let damaged: Damaged = decode(body)?;
+        // A member speaks for itself.
+        if caller == Some(damaged.node) {
+            self.damaged(damaged.node, &damaged).await?;
+        }
+        Ok(Bytes::new())
+    }
+
     async fn announce(&self, caller: Option<NodeId>, body: Bytes, deadline: Instant) -> Result<Bytes, ClusterError> {
         let announce: Announce = decode(&body)?;
         if self.desk.leads() {

@@ -2,7 +2,7 @@
 
 use crate::token::Secret;
 use crate::{ClusterError, JoinAs};
-use base::{NodeId, Role};
+use base::{GroupId, NodeId, Role};
 use bytes::Bytes;
 use rpc::Fingerprint;
 use serde::de::DeserializeOwned;
@@ -18,6 +18,8 @@ pub(crate) const REDEEM_FOR: u16 = 1;
 pub(crate) const ANNOUNCE: u16 = 2;
 /// Are you there? Method of the cluster service; nothing in, nothing out.
 pub(crate) const PROBE: u16 = 3;
+/// A member's logs were damaged: method of the cluster service; nothing out.
+pub(crate) const DAMAGED: u16 = 4;
 
 /// A machine asks to be let in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +76,14 @@ pub(crate) struct Announce {
     pub(crate) address: String,
     pub(crate) dqlite_address: String,
     pub(crate) version: String,
+}
+
+/// The logs of these groups were damaged on a member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Damaged {
+    pub(crate) form: u16,
+    pub(crate) node: NodeId,
+    pub(crate) groups: Vec<GroupId>,
 }
 
 /// The member has its role.

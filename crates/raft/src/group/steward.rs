@@ -164,6 +164,7 @@ impl Care<'_> {
         let mut lost: Option<Lost> = None;
         let mut leaderless_since: Option<Instant> = Some(Instant::now());
         let mut joint_since: Option<Instant> = None;
+        let began = Instant::now();
         loop {
             self.core.publish(None);
             let (leader, state, is_joint) = {
@@ -177,7 +178,7 @@ impl Care<'_> {
             // Its connection broke, but it was heard again, or another one leads.
             lost = lost.filter(|l| Some(l.leader) == leader && self.core.heard_at() <= l.at);
             if leader.is_some() && lost.is_none() {
-                leaderless_since = None;
+                leaderless_since = self.silent_since(leader, began);
             } else {
                 leaderless_since.get_or_insert_with(Instant::now);
             }
@@ -205,6 +206,17 @@ impl Care<'_> {
                 () = rt::time::sleep(wait) => {}
             }
         }
+    }
+
+    /// Since when a leader that has not gone away says nothing. Its engine does so while it hands over, and stays so if whom it hands
+    /// over to has fallen meanwhile.
+    fn silent_since(&self, leader: Option<NodeId>, began: Instant) -> Option<Instant> {
+        let heard = self.core.heard_at().max(began);
+        let is_silent = leader != Some(self.core.node) && heard.elapsed() >= self.core.timing.follow_patience;
+        (is_silent && !rt::mutant!("raft.wait-for-the-silent")).then(|| {
+            rt::sometimes!("raft: a leader that was there said nothing");
+            heard
+        })
     }
 
     /// The engine tells its server figures a moment before the others. Waits until those tell the same. False if it ended.
@@ -361,7 +373,10 @@ impl Care<'_> {
                 let patience = Duration::from_millis(300);
                 let call = core.mesh.call(leader, Service::Raft, method::LEAD, body, patience, Class::Control);
                 match call.await {
-                    Ok(_) => Duration::from_millis(200),
+                    Ok(_) => {
+                        rt::sim_point!("lead.asked");
+                        Duration::from_millis(200)
+                    }
                     Err(error) => {
                         tracing::debug!(group = %core.id, %error, "the leader does not hand over yet");
                         self.campaign_now().await;

@@ -156,9 +156,9 @@ impl Disk {
         self.state().rot(path, offset, bit)
     }
 
-    /// Flips a bit somewhere, by the seed; says where. None if all files are empty.
-    pub fn rot_somewhere(&self) -> Option<(PathBuf, u64)> {
-        self.state().rot_somewhere()
+    /// Flips a bit in one of the files of that name, not before that offset, by the seed; says where. None if there is none so long.
+    pub fn rot_somewhere(&self, name: &str, from: u64) -> Option<(PathBuf, u64)> {
+        self.state().rot_somewhere(name, from)
     }
 
     /// All files with their lengths, as a running process sees them.

@@ -122,6 +122,7 @@ impl Shared {
             checkpointed: AtomicU64::new(version.0),
             committed: AtomicU64::new(version.0),
             corrupt: AtomicU64::new(0),
+            damaged: rt::sync::watch::channel(BTreeSet::new()).0,
         };
         Ok((shared, meta))
     }

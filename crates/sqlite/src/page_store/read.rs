@@ -6,6 +6,8 @@ use super::{CheckpointMeta, PageStoreOptions, VerifyReads};
 use crate::error::{IoFault, ReadError};
 use crate::page::{PAGE_SIZE, PageHash, PageRef, offset};
 use base::{PageNo, Version};
+use rt::sync::watch;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -27,6 +29,8 @@ pub(crate) struct Shared {
     /// The committed version, to be looked at without the lock: it may be newer by the time the lock is had.
     pub(super) committed: AtomicU64,
     pub(super) corrupt: AtomicU64,
+    /// Pages of the file that do not match their hashes, until they are mended.
+    pub(super) damaged: watch::Sender<BTreeSet<PageNo>>,
 }
 
 impl Shared {
@@ -70,7 +74,8 @@ impl Shared {
                 _ => Err(ReadError::Corrupt { page }),
             };
             let unsettled = unsettled.filter(|until| pin.version < *until);
-            let verify = self.options.verify_reads == VerifyReads::On || unsettled.is_some();
+            let verify = (self.options.verify_reads == VerifyReads::On || unsettled.is_some())
+                && !rt::mutant!("sqlite.trust-the-disk");
             let whole = outcome.is_ok() && (!verify || PageHash::of(&image) == hash);
             let mut versions = self.write_versions();
             if self.overwrites.load(Ordering::Acquire) != overwrites {
@@ -85,7 +90,7 @@ impl Shared {
                 (Err(ReadError::Io(fault)), _) => ReadError::Io(fault),
                 (_, Some(until)) => ReadError::Replaying { until },
                 _ => {
-                    self.corrupt.fetch_add(1, Ordering::Relaxed);
+                    self.is_damaged(page);
                     tracing::error!(%page, file = %self.dir.join(super::names::DATA).display(), "corrupt page");
                     ReadError::Corrupt { page }
                 }

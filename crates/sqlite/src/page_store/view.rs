@@ -99,11 +99,16 @@ impl View {
         let mut all = blake3::Hasher::new();
         all.update(&self.pin.pages.to_le_bytes());
         let mut copy = [0; PAGE_SIZE];
+        let mut damaged = None;
         for page in 1..=self.pin.pages {
-            self.read(PageNo(page), &mut copy)?;
+            match self.read(PageNo(page), &mut copy) {
+                // The others are looked at as well, so that all damage is known.
+                Err(error @ ReadError::Corrupt { .. }) => damaged = damaged.or(Some(error)),
+                other => other?,
+            }
             all.update(&PageHash::of(&copy).0);
         }
-        Ok(PageHash::cut(&all.finalize()))
+        damaged.map_or(Ok(PageHash::cut(&all.finalize())), Err)
     }
 
     /// Writes the version as a plain SQLite file and makes it durable. An existing file is replaced. Blocks on disk.

@@ -208,3 +208,40 @@ fn a_large_database_opens_without_reading_its_pages() {
     let read = store.pin_committed().read(PageNo(200_000), &mut [0; PAGE_SIZE]);
     assert_eq!(read, Err(ReadError::Corrupt { page: PageNo(200_000) }));
 }
+
+#[test]
+fn damaged_pages_are_noted_and_mended_with_those_of_a_member_that_is_ahead() {
+    let (_peer_dir, peer) = leader();
+    let mut db = fill(&peer, 1_000);
+    let record = commit(&peer).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let store = open(dir.path());
+        follow(&store, &record);
+        checkpoint(&store);
+    }
+    // Page 1 names another version there, and the last page has other rows.
+    insert(&mut db, 2_000);
+    commit(&peer);
+    checkpoint(&peer);
+    let file = std::fs::OpenOptions::new().write(true).open(dir.path().join("data.db")).unwrap();
+    for at in [2_000, 5 * 4096 + 1000, u64::from(open(dir.path()).pages() - 1) * 4096 + 4000] {
+        file.write_all_at(b"x", at).unwrap();
+    }
+    let store = open(dir.path());
+    let last = PageNo(store.pages());
+    assert!(store.damaged().borrow().is_empty());
+    assert_eq!(store.pin_committed().database_hash(), Err(ReadError::Corrupt { page: PageNo(1) }));
+    assert_eq!(*store.damaged().borrow(), [PageNo(1), PageNo(6), last].into());
+    for page in [PageNo(1), PageNo(6)] {
+        let wanted = store.wanted(page).unwrap();
+        let image = peer.page_for(&wanted).unwrap();
+        let mut wrong = *image;
+        wrong[100] ^= 1;
+        assert_eq!(store.mend(page, &wrong), Ok(false));
+        assert_eq!(store.mend(page, &image), Ok(true));
+    }
+    assert_eq!(*store.damaged().borrow(), [last].into());
+    assert_eq!(store.pin_committed().database_hash(), Err(ReadError::Corrupt { page: last }));
+    assert_eq!(peer.page_for(&store.wanted(last).unwrap()), None, "it has another one by now");
+}

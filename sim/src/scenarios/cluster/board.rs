@@ -17,6 +17,8 @@ struct Known {
     tokens: BTreeMap<u64, String>,
     members: BTreeSet<u64>,
     is_healed: bool,
+    /// The node whose disk changes pages.
+    rotten: Option<u64>,
     /// The hash of each version of each database, and who said so first.
     hashes: BTreeMap<(String, u64), (String, u64)>,
     /// The newest check of each copy: node and database.
@@ -26,6 +28,13 @@ struct Known {
 }
 
 impl Board {
+    /// `rotten` is the node whose disk changes pages, if any does.
+    pub(super) fn new(rotten: Option<u64>) -> Self {
+        let board = Self::default();
+        board.known().rotten = rotten;
+        board
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -76,6 +85,12 @@ impl Board {
     /// A node has checked its copy.
     pub(super) fn checked(&self, node: u64, check: &DatabaseCheck) {
         let (name, version) = (check.name.to_string(), check.version);
+        if !check.problems.is_empty() && self.known().rotten == Some(node) {
+            // It has to be gone in the end: then the copies must be equal.
+            rt::sometimes!("rot: a check found a damaged page");
+            self.known().newest.insert((node, name), (version, "damaged".to_owned()));
+            return;
+        }
         if !check.problems.is_empty() {
             self.breaks("integrity", format!("node {node}, {name} at {version}: {:?}", check.problems));
         }

@@ -1,0 +1,99 @@
+//! Disks that return other bytes than were written: what is damaged is refused, and made whole by the other machines.
+
+use super::machine::{Daemon, Machine, until};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+/// Three voters with a database.
+#[track_caller]
+fn three() -> [Machine; 3] {
+    let machines = [Machine::new(), Machine::new(), Machine::new()];
+    let [one, others @ ..] = &machines;
+    one.form(&["init", "--name", "box1"]).done();
+    for (machine, name) in others.iter().zip(["box2", "box3"]) {
+        let token = one.say(&["token", "add"]).done();
+        machine.form(&["join", token.trim(), "--name", name]).done();
+    }
+    one.say(&["sql", "shop", "CREATE TABLE t(x); INSERT INTO t VALUES (zeroblob(40000))"]).done();
+    until("all have it", || machines.iter().all(|machine| copy(machine) == copy(one)).then_some(()));
+    machines
+}
+
+/// The version and the hash of the machine's copy, if it is well.
+fn copy(machine: &Machine) -> Option<(u64, String)> {
+    let checked = machine.say(&["db", "check", "shop", "-o", "json"]);
+    let list: serde_json::Value = serde_json::from_str(&checked.out).ok()?;
+    let shop = list.as_array()?.first()?;
+    (checked.code == Some(0)).then(|| Some((shop["version"].as_u64()?, shop["hash"].as_str()?.to_owned())))?
+}
+
+fn data_file(machine: &Machine) -> PathBuf {
+    let mut databases = std::fs::read_dir(machine.state_dir().join("databases")).unwrap();
+    let shop =
+        databases.find_map(|entry| Some(entry.ok()?.path()).filter(|path| path.to_string_lossy().contains("/shop.")));
+    shop.unwrap().join("data.db")
+}
+
+/// Changes a byte.
+fn rot(file: &Path, at: u64) {
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(file).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[!byte[0]], at).unwrap();
+}
+
+#[test]
+fn damaged_pages_come_back_from_another_machine() {
+    let machines = three();
+    let [one, _, three] = &machines;
+    three.say(&["stop"]).done();
+    let file = data_file(three);
+    let before = std::fs::read(&file).unwrap();
+    for at in [3 * 4096 + 7, 5 * 4096 + 1000] {
+        rot(&file, at);
+    }
+    let _daemon = three.start();
+    three.ready();
+    let found = three.say(&["db", "check", "shop"]);
+    assert!(found.code == Some(1) && found.err.contains("error BL-CLI-011"), "{found:?}");
+    until("it is mended", || (copy(three).is_some() && copy(three) == copy(one)).then_some(()));
+    let after = std::fs::read(&file).unwrap();
+    assert!(before[4096..] == after[4096..], "the file is as it was, but for what page 1 says of the checkpoint");
+}
+
+#[test]
+fn a_damaged_log_is_refused_and_then_made_whole_by_the_others() {
+    let machines = three();
+    let [one, _, three] = &machines;
+    for _ in 0..5 {
+        one.say(&["sql", "shop", "INSERT INTO t VALUES (zeroblob(5000))"]).done();
+    }
+    until("all have it", || (copy(three) == copy(one)).then_some(()));
+    three.kill();
+    let mut segments: Vec<_> =
+        std::fs::read_dir(three.state_dir().join("log")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    segments.sort();
+    let used = |path: &PathBuf| std::fs::read(path).unwrap().iter().rposition(|byte| *byte != 0).unwrap_or(0);
+    let (segment, end) = segments.iter().map(|path| (path, used(path))).max_by_key(|(_, end)| *end).unwrap();
+    rot(segment, end as u64 / 2);
+
+    let mut refused = three.start_command();
+    let refused = refused.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("BL-RAFT-003") && said.contains("--repair-log"), "{said}");
+
+    let mut repaired = three.start_command();
+    let _daemon = Daemon(repaired.arg("--repair-log").stdin(Stdio::null()).spawn().unwrap());
+    three.ready();
+    one.say(&["sql", "shop", "INSERT INTO t VALUES (1)"]).done();
+    until("it has caught up", || (copy(three).is_some() && copy(three) == copy(one)).then_some(()));
+    until("it votes again", || {
+        let nodes = one.json(&["node", "list"]);
+        nodes.as_array().unwrap().iter().all(|node| node["role"] == "voter" && node["health"] == "up").then_some(())
+    });
+    // With its vote: the others alone are no majority after the next loss.
+    machines[1].kill();
+    until("the two go on", || (one.say(&["sql", "shop", "INSERT INTO t VALUES (2)"]).code == Some(0)).then_some(()));
+    until("the two agree", || (copy(three).is_some() && copy(three) == copy(one)).then_some(()));
+}

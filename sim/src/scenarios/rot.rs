@@ -1,0 +1,45 @@
+//! One machine's disk changes pages of its databases. What is damaged is never returned, nor passed on; it comes back from the
+//! other machines.
+//!
+//! Machines lose their power meanwhile. Held to what `cluster` is held to: so all copies are whole and equal in the end.
+
+use super::cluster::{Story, tell};
+use crate::run::{Broken, Run, Scenario};
+use crate::world::{Fault, FaultMix, Kind, Shape, schedule};
+use std::time::Duration;
+
+/// See the module.
+pub(super) const SCENARIO: Scenario = Scenario {
+    name: "rot",
+    story: "One machine's disk changes pages: they are refused, and mended with what the others have.",
+    play,
+    expected_logs: &[
+        super::cluster::EXPECTED_LOGS,
+        &["corrupt page", "a damaged page was replaced by another member's"],
+    ],
+    mutants: &["sqlite.trust-the-disk"],
+};
+
+/// A database whose header names another version is refused as another program's.
+const AFTER_HEADER: u64 = 100;
+
+fn play(run: &Run) -> Result<(), Broken> {
+    let safety = Duration::from_secs(8);
+    let victim = 1 + run.seed % 3;
+    let story = Story {
+        shape: Shape { nodes: 3..=3, slow_disks: false, ..Shape::default() },
+        rotten: Some(victim),
+        is_formed_in_peace: true,
+        safety,
+        faults: Box::new(move |dice, nodes, begin| {
+            let mix = FaultMix::only(Duration::from_secs(2), &[Kind::Kill, Kind::PowerCut, Kind::Stop, Kind::Cut]);
+            let mut faults = schedule(dice, &mix, nodes, safety);
+            for _ in 0..4 + dice.below(20) {
+                faults.push((dice.between(Duration::ZERO, safety), Fault::Rot(victim, "data.db", AFTER_HEADER)));
+            }
+            faults.sort_by_key(|(at, _)| *at);
+            faults.into_iter().map(|(at, fault)| (begin + at, fault)).collect()
+        }),
+    };
+    tell(run, story)
+}
