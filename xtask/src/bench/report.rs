@@ -58,9 +58,8 @@ fn round(value: f64) -> f64 {
 }
 
 fn goals(results: &Results) -> Vec<Goal> {
-    let rate = |kind, load: &str, conns| results.median(kind, load, conns, |l| l.per_second);
     let ratio = |a: Option<f64>, b: Option<f64>| Some(a? / b?);
-    let versus = |load, conns, peer| ratio(rate(Kind::Bowline, load, conns), rate(peer, load, conns));
+    let versus = |load, conns, peer| results.ratio((Kind::Bowline, load), (peer, load), conns);
     let failovers = results.failover_ms.get("bowline").cloned().unwrap_or_default();
     let joins = results.join_ms.get("bowline third").cloned().unwrap_or_default();
     let footprint = |kind: Kind| results.footprint.get(kind.name());
@@ -114,7 +113,7 @@ fn goals(results: &Results) -> Vec<Goal> {
         },
         Goal {
             key: "read_followers_16_vs_dqlite",
-            value: ratio(rate(Kind::Bowline, "read followers local", 16), rate(Kind::Dqlite, "read", 16)),
+            value: results.ratio((Kind::Bowline, "read followers local"), (Kind::Dqlite, "read"), 16),
             aim: "above 0: dqlite has none",
             met: |v| v > 0.0,
         },
@@ -248,12 +247,14 @@ mod tests {
     }
 
     #[test]
-    fn a_ratio_is_that_of_the_medians_over_the_rounds() {
+    fn a_ratio_is_the_median_of_the_ratios_within_a_round() {
         let mut results = Results::new(Machine::look(Path::new("/")), true);
-        for (round, (ours, theirs)) in [(1, (5000.0, 500.0)), (2, (9000.0, 100.0)), (3, (6000.0, 400.0))] {
+        // In the second round the machine was slow for both; in the third a peer's figure is missing.
+        for (round, (ours, theirs)) in [(1, (7500.0, 500.0)), (2, (1500.0, 100.0)), (4, (9000.0, 500.0))] {
             results.loads.push(inserted("bowline", round, ours));
             results.loads.push(inserted("dqlite", round, theirs));
         }
+        results.loads.push(inserted("bowline", 3, 90_000.0));
         let line = json_line(&results, &goals(&results));
         assert_eq!(line["insert_16_vs_dqlite"], json!(15.0));
         assert_eq!(line["goals_met"]["insert_16_vs_dqlite"], json!(true));

@@ -3,7 +3,7 @@
 use super::machine::Machine;
 use super::{Kind, Part};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a load program says of one closed loop. Times are in milliseconds.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -121,6 +121,17 @@ impl Results {
     pub(super) fn median(&self, kind: Kind, load: &str, conns: u32, figure: impl Fn(&Loop) -> f64) -> Option<f64> {
         let of = self.loads.iter().filter(|m| m.system == kind.name() && m.load == load && m.conns == conns);
         median(of.map(|m| figure(&m.result)).collect())
+    }
+
+    /// How many times as many a second one did as the other: the median of the ratios within each round. A machine that others use
+    /// as well is slow for minutes, and then it is slow for both.
+    pub(super) fn ratio(&self, ours: (Kind, &str), theirs: (Kind, &str), conns: u32) -> Option<f64> {
+        let in_round = |(kind, load): (Kind, &str), round| {
+            let of = |m: &&Measured| (m.system, m.load.as_str(), m.conns, m.round) == (kind.name(), load, conns, round);
+            self.loads.iter().find(of).map(|m| m.result.per_second)
+        };
+        let rounds: BTreeSet<u32> = self.loads.iter().map(|m| m.round).collect();
+        median(rounds.into_iter().filter_map(|round| Some(in_round(ours, round)? / in_round(theirs, round)?)).collect())
     }
 }
 
