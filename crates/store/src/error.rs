@@ -365,7 +365,7 @@ pub const PAGES: &[ErrorPage] = &[
         code: Code("BL-STORE-019"),
         title: "The database is being imported",
         cause: "`bowline db import` is still filling it from a file. It is opened to everybody when it is whole.",
-        next: "Wait for the import to end; `bowline db list` shows the database then.",
+        next: "Wait for the import to end. If the machine that imported it was lost meanwhile, `bowline db drop NAME`, and import it again.",
     },
     ErrorPage {
         code: Code("BL-STORE-020"),

@@ -1,7 +1,8 @@
 //! `bowline db` and `bowline sql`.
 
-use super::machine::Machine;
+use super::machine::{Machine, until};
 use std::os::unix::fs::FileExt;
+use std::process::Stdio;
 
 #[test]
 fn a_database_is_made_asked_checked_carried_out_and_in_and_dropped() {
@@ -66,4 +67,29 @@ fn a_check_finds_the_page_that_the_disk_has_changed() {
     assert!(checked.out.contains("damaged"), "{checked:?}");
     assert!(checked.err.contains("error BL-CLI-011") && checked.err.contains("page 6 of the database file is corrupt"));
     machine.say(&["db", "check", "sys"]).done();
+}
+
+#[test]
+fn an_import_that_a_crash_has_cut_off_can_be_dropped_and_done_again() {
+    let machine = Machine::new();
+    machine.form(&["init", "--name", "box1"]).done();
+    machine.say(&["sql", "old", "CREATE TABLE t(x)"]).done();
+    for _ in 0..4 {
+        machine.say(&["sql", "old", "INSERT INTO t VALUES (randomblob(12000000))"]).done();
+    }
+    let file = machine.path("old.db");
+    let file = file.to_str().unwrap();
+    machine.say(&["db", "export", "old", file]).done();
+
+    let mut import = machine.command(&["db", "import", "new", file]);
+    let mut import = import.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    until("the import has begun", || machine.say(&["db", "list", "-o", "name"]).out.contains("new").then_some(()));
+    machine.kill();
+    assert!(!import.wait().unwrap().success());
+    let _daemon = machine.start();
+    machine.ready();
+    machine.say(&["sql", "new", "SELECT count(*) FROM t"]).refused(3, "BL-STORE-019", "being imported");
+    machine.say(&["db", "drop", "new", "--yes"]).done();
+    machine.say(&["db", "import", "new", file]).done();
+    assert_eq!(machine.say(&["sql", "new", "SELECT count(*) FROM t"]).done(), "4\n");
 }

@@ -156,15 +156,15 @@ impl Machine {
         until("ready", || (self.say(&["status"]).code == Some(0)).then_some(()));
     }
 
-    /// The processes that name this machine's directory on their command line: its daemons.
+    /// Its daemons: the processes that name this machine's directory on their command line, and `start`.
     pub(crate) fn daemons(&self) -> Vec<Pid> {
         let dir = self.dir.path().to_str().unwrap().as_bytes();
-        let names_it = |line: &[u8]| line.windows(dir.len()).any(|window| window == dir);
+        let has = |line: &[u8], part: &[u8]| line.windows(part.len()).any(|window| window == part);
         let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
             let pid = entry.ok()?.file_name().to_str()?.parse().ok()?;
             // Empty for one that has ended and was not waited for.
             let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-            names_it(&line).then(|| Pid::from_raw(pid))?
+            (has(&line, dir) && has(&line, b"\0start\0")).then(|| Pid::from_raw(pid))?
         });
         processes.collect()
     }

@@ -106,11 +106,12 @@ impl Trouble {
         };
         let told = Problem::new(page, kind, self.to_string());
         let Self::Refused { message, .. } = self else { return told };
-        // A server of ours may name the page that fits best.
-        match crate::cli::explain::all_pages().iter().find(|page| message.contains(page.code.0)) {
-            Some(page) => Problem::new(page, kind, message),
-            None => told,
-        }
+        // A server of ours may name the page that fits best, behind its message.
+        let named = crate::cli::explain::all_pages().into_iter().find_map(|page| {
+            let text = message.strip_suffix(']')?.strip_suffix(page.code.0)?.strip_suffix(" [")?;
+            Some(Problem::new(&page, kind, text))
+        });
+        named.unwrap_or(told)
     }
 }
 

@@ -62,9 +62,14 @@ pub(super) async fn contents(node: &Node, name: &DbName) -> Result<DatabaseConte
     let query = async |sql: String| store.query(name, ReadLevel::Linearizable, Command::new(sql, [])).await;
     let tables =
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name";
-    let names = query(tables.to_owned()).await.map_err(|e| problem(&e))?;
+    let names = match query(tables.to_owned()).await {
+        Ok(names) => names.rows,
+        // Nobody could read it yet. If who fills it is gone, dropping it is the way out.
+        Err(StoreError::Importing { .. }) => Vec::new(),
+        Err(error) => return Err(problem(&error)),
+    };
     let mut tables = Vec::new();
-    for name in names.rows.iter().filter_map(|row| row.first()?.text()) {
+    for name in names.iter().filter_map(|row| row.first()?.text()) {
         let sql = format!("SELECT count(*) FROM \"{}\"", name.replace('"', "\"\""));
         let count = query(sql).await.map_err(|e| problem(&e))?;
         let rows = count.rows.first().and_then(|row| row.first()?.integer()).unwrap_or_default();
