@@ -23,9 +23,8 @@ pub struct NodeConfig {
     pub transport: Transport,
     /// How much room the log and the databases take.
     pub sizes: Sizes,
-    /// Whether a Raft log that is damaged in the middle is cut off there and made whole by the other members; else the node does
-    /// not start.
-    pub repair_log: bool,
+    /// What is done with a Raft log that is damaged in the middle.
+    pub on_damaged_log: raft::OnCorruption,
     /// Whether the node notifies a service manager (`sd_notify`) and answers its watchdog.
     pub notify: bool,
 }

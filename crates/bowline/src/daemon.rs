@@ -23,7 +23,7 @@ use crate::config::NodeConfig;
 use api::control::Problem;
 use lifecycle::{Settings, Shutdown, Supervisor, UnitError, UnitOptions};
 use node::{Formation, Node, Running, Sockets};
-use raft::{HostConfig, OnCorruption};
+use raft::HostConfig;
 use rt::net::Listener;
 use sd_notify::NotifyState;
 use service_manager::ServiceManager;
@@ -145,7 +145,7 @@ fn compose(supervisor: &mut Supervisor, node: &Node, formation: &Formation) -> R
 
     let raft = RaftUnit::new(HostConfig {
         limits: config.sizes.log,
-        on_corruption: if config.repair_log { OnCorruption::Repair } else { OnCorruption::Refuse },
+        on_corruption: config.on_damaged_log,
         ..HostConfig::new(record.node, config.state_dir.join("log"))
     });
     let raft = supervisor.add("raft", raft, (network.clone(),), options);

@@ -201,8 +201,12 @@ fn assign(members: &[(&NodeRow, Member)], plan: &[Change]) -> Assignment {
     places.map(|(node, role, address)| (node, Place { role, address: address.to_owned() })).collect()
 }
 
-/// Brings one group that this node leads to the assignment, one change at a time.
+/// Brings one group that this node leads to the assignment, one change at a time. A change that another leader has left half-way, with
+/// two sets of voters, is finished or replaced.
 async fn conform(group: &Group, wanted: &Assignment) -> Result<(), ClusterError> {
+    if group.status().membership.is_joint() {
+        rt::sometimes!("roles: a joint membership was found and ended");
+    }
     for step in steps(wanted, &group.status().membership) {
         tracing::info!(group = %group.id(), ?step, "changing members");
         match step {

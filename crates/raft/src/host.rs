@@ -60,6 +60,9 @@ pub enum OnCorruption {
     /// Keeps what is whole before the damage and moves the rest aside. Groups that may have lost acknowledged entries or votes
     /// neither vote nor campaign until their log has caught up with a leader that was elected without them.
     Repair,
+    /// As [`Repair`](Self::Repair), for the only voter there is: what is behind the damage is lost, and it goes on with the rest. With
+    /// other voters in the cluster that would be a second cluster beside theirs.
+    RepairAlone,
 }
 
 /// How large the log may grow, in bytes.
@@ -162,6 +165,12 @@ impl RaftHost {
             }
         }));
         drop(inner.groups_scope.spawn_droppable("make room", make_room(Arc::downgrade(&inner), inner.log.clone())));
+        if inner.config.on_corruption == OnCorruption::RepairAlone {
+            for group in inner.log.quarantined() {
+                tracing::warn!(%group, "the log of a group goes on from what is left of it");
+                inner.log.set_quarantined(group, false, Box::new(drop));
+            }
+        }
         Ok(Self(inner))
     }
 
@@ -238,6 +247,7 @@ impl RaftHost {
         let is_lost = head.vote.is_none() && head.last.is_none() && !head.quarantined && applied.is_some();
         match self.0.config.on_corruption {
             OnCorruption::Refuse if is_lost => Err(OpenError::LogLost { group }),
+            OnCorruption::RepairAlone => Ok(false),
             _ => Ok(is_lost),
         }
     }

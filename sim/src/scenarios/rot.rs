@@ -20,9 +20,6 @@ pub(super) const SCENARIO: Scenario = Scenario {
     mutants: &["sqlite.trust-the-disk"],
 };
 
-/// A database whose header names another version is refused as another program's.
-const AFTER_HEADER: u64 = 100;
-
 fn play(run: &Run) -> Result<(), Broken> {
     let safety = Duration::from_secs(8);
     let victim = 1 + run.seed % 3;
@@ -35,7 +32,7 @@ fn play(run: &Run) -> Result<(), Broken> {
             let mix = FaultMix::only(Duration::from_secs(2), &[Kind::Kill, Kind::PowerCut, Kind::Stop, Kind::Cut]);
             let mut faults = schedule(dice, &mix, nodes, safety);
             for _ in 0..4 + dice.below(20) {
-                faults.push((dice.between(Duration::ZERO, safety), Fault::Rot(victim, "data.db", AFTER_HEADER)));
+                faults.push((dice.between(Duration::ZERO, safety), Fault::RotPage(victim)));
             }
             faults.sort_by_key(|(at, _)| *at);
             faults.into_iter().map(|(at, fault)| (begin + at, fault)).collect()

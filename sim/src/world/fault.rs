@@ -39,8 +39,8 @@ pub enum Fault {
     Full(u64, Duration),
     /// The disk is slow (a sync takes the first duration) for the second.
     SlowDisk(u64, Duration, Duration),
-    /// A bit flips in a file of that name, not before that offset.
-    Rot(u64, &'static str, u64),
+    /// A bit flips in a database file, behind the header by which the file is known.
+    RotPage(u64),
     /// The clocks run that much faster, in parts per million.
     Drift(u64, i32),
     /// The wall clock jumps by milliseconds.
@@ -127,7 +127,9 @@ impl World<'_> {
                 self.set_disk(*n, |profile| profile.sync_latency = (*sync / 2, *sync));
                 self.later(*d, fault.clone());
             }
-            Fault::Rot(n, name, from) => self.on_node(*n, |node| drop(node.disk().rot_somewhere(name, *from))),
+            Fault::RotPage(n) => self.on_node(*n, |node| {
+                drop(node.disk().rot_somewhere(|path| path.ends_with("data.db"), 100));
+            }),
             Fault::Drift(n, ppm) => self.on_node(*n, |node| node.set_drift(now, *ppm)),
             Fault::WallJump(n, ms) => self.on_node(*n, |node| node.jump_wall(*ms)),
         }

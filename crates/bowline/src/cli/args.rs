@@ -158,12 +158,30 @@ pub struct StartArgs {
     /// What to log: error, warn, info, debug, or `crate=level,...`
     #[arg(long, value_name = "FILTER", default_value = "info", env = "BOWLINE_LOG", hide_env = true)]
     pub log: String,
-    /// Cut a damaged Raft log off where the damage is, and get the rest from the other members
-    #[arg(long)]
-    pub repair_log: bool,
+    /// Cut a damaged Raft log off where the damage is; the other members have the rest
+    #[arg(long, value_enum, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "with-others")]
+    pub repair_log: Option<RepairLog>,
     /// Leave the terminal's session. `init` and `join` start the daemon so.
     #[arg(long, hide = true)]
     pub background: bool,
+}
+
+/// Who makes a damaged log whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RepairLog {
+    /// The other members; until then this one does not vote.
+    WithOthers,
+    /// Nobody: this machine is the cluster's only voter, and what is behind the damage is lost.
+    Alone,
+}
+
+impl From<RepairLog> for raft::OnCorruption {
+    fn from(how: RepairLog) -> Self {
+        match how {
+            RepairLog::WithOthers => Self::Repair,
+            RepairLog::Alone => Self::RepairAlone,
+        }
+    }
 }
 
 /// How to log.

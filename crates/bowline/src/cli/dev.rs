@@ -44,7 +44,7 @@ pub(super) async fn run(context: &Context, args: &DevArgs) -> Result<(), Failure
                 dqlite_listen: "127.0.0.1:0".to_owned(),
                 transport: cluster::Transport::Tls,
                 sizes: Sizes::default(),
-                repair_log: false,
+                on_damaged_log: raft::OnCorruption::Refuse,
                 notify: false,
             };
             let node = (context.run_node)(config, stop.clone());

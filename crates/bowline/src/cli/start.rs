@@ -28,7 +28,7 @@ pub(super) async fn run(context: &Context, args: StartArgs) -> Result<(), Failur
         dqlite_listen: args.listen.dqlite_listen,
         transport: cluster::Transport::Tls,
         sizes: Sizes::default(),
-        repair_log: args.repair_log,
+        on_damaged_log: args.repair_log.map_or(raft::OnCorruption::Refuse, Into::into),
         notify: true,
     };
     let stop = Shutdown::new();

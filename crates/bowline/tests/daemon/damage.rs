@@ -43,6 +43,15 @@ fn rot(file: &Path, at: u64) {
     file.write_all_at(&[!byte[0]], at).unwrap();
 }
 
+/// Changes a byte in the middle of the Raft log.
+fn rot_log(machine: &Machine) {
+    let log = std::fs::read_dir(machine.state_dir().join("log")).unwrap();
+    let used = |path: &Path| std::fs::read(path).unwrap().iter().rposition(|byte| *byte != 0).unwrap_or(0) as u64;
+    let segments = log.map(|entry| entry.unwrap().path()).map(|path| (used(&path), path));
+    let (end, segment) = segments.max().unwrap();
+    rot(&segment, end / 2);
+}
+
 #[test]
 fn damaged_pages_come_back_from_another_machine() {
     let machines = three();
@@ -71,12 +80,7 @@ fn a_damaged_log_is_refused_and_then_made_whole_by_the_others() {
     }
     until("all have it", || (copy(three) == copy(one)).then_some(()));
     three.kill();
-    let mut segments: Vec<_> =
-        std::fs::read_dir(three.state_dir().join("log")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    segments.sort();
-    let used = |path: &PathBuf| std::fs::read(path).unwrap().iter().rposition(|byte| *byte != 0).unwrap_or(0);
-    let (segment, end) = segments.iter().map(|path| (path, used(path))).max_by_key(|(_, end)| *end).unwrap();
-    rot(segment, end as u64 / 2);
+    rot_log(three);
 
     let mut refused = three.start_command();
     let refused = refused.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
@@ -96,4 +100,29 @@ fn a_damaged_log_is_refused_and_then_made_whole_by_the_others() {
     machines[1].kill();
     until("the two go on", || (one.say(&["sql", "shop", "INSERT INTO t VALUES (2)"]).code == Some(0)).then_some(()));
     until("the two agree", || (copy(three).is_some() && copy(three) == copy(one)).then_some(()));
+}
+
+#[test]
+fn the_only_voter_with_a_damaged_log_waits_for_others_until_it_is_told_that_there_are_none() {
+    let machine = Machine::new();
+    machine.form(&["init", "--name", "box1"]).done();
+    for _ in 0..5 {
+        machine.say(&["sql", "shop", "CREATE TABLE IF NOT EXISTS t(x); INSERT INTO t VALUES (zeroblob(5000))"]).done();
+    }
+    machine.kill();
+    rot_log(&machine);
+    {
+        let mut waiting = machine.start_command();
+        let _daemon = Daemon(waiting.arg("--repair-log").stdin(Stdio::null()).spawn().unwrap());
+        until("it answers", || machine.say(&["db", "list"]).code.filter(|code| *code != 3));
+        machine.say(&["sql", "shop", "SELECT 1", "--timeout", "2"]).refused(3, "BL-SHELL-011", "no member leads");
+    }
+    let mut alone = machine.start_command();
+    let _daemon = Daemon(alone.arg("--repair-log=alone").stdin(Stdio::null()).spawn().unwrap());
+    machine.ready();
+    machine.say(&["sql", "other", "CREATE TABLE t(x)"]).done();
+    machine.kill();
+    let _daemon = machine.start();
+    machine.ready();
+    machine.say(&["sql", "other", "INSERT INTO t VALUES (1)"]).done();
 }

@@ -51,7 +51,6 @@ impl Inner {
             let status = group.status();
             let mut voters = status.membership.all_voters();
             if leads(&status) && !status.membership.is_joint() && voters.remove(&node) && !voters.is_empty() {
-                rt::sometimes!("roles: a member with a damaged log came back as a learner");
                 tracing::warn!(group = %group.id(), %node, "its log was damaged: it has no vote until it has caught up");
                 group.change_voters(voters).await?;
             }

@@ -20,8 +20,8 @@ use crate::engine::{RaftHandle, ServerMetricsReceiver, config};
 use crate::log::Head;
 use crate::{GroupState, GroupStatus, OpenError};
 use base::{Disposition, NodeId};
+use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
-use openraft::{ChangeMembers, ServerState};
 use rpc::{Class, PeerView, Service};
 use rt::sync::watch;
 use rt::time::Instant;
@@ -37,8 +37,6 @@ const CAMPAIGN_EVERY: Duration = Duration::from_millis(25);
 const ROUND: Duration = Duration::from_secs(1);
 /// How far apart the members start when they notice together that the leader is gone.
 const STAGGER: Duration = Duration::from_millis(30);
-/// A change of voters that nobody finishes for this long is finished by the leader.
-const JOINT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Starts an engine on the log and the state machine.
 pub(crate) async fn start(core: &Arc<Core>) -> Result<Running, OpenError> {
@@ -163,17 +161,15 @@ impl Care<'_> {
         let mut peer: Option<Peer> = None;
         let mut lost: Option<Lost> = None;
         let mut leaderless_since: Option<Instant> = Some(Instant::now());
-        let mut joint_since: Option<Instant> = None;
         let began = Instant::now();
         loop {
             self.core.publish(None);
-            let (leader, state, is_joint) = {
+            let (leader, state) = {
                 let m = self.running.metrics.borrow_watched();
                 if let Err(error) = &m.running_state {
                     return End::Failed(error.to_string());
                 }
-                let is_joint = m.membership_config.membership().get_joint_config().len() > 1;
-                (m.current_leader.map(NodeId), m.state, is_joint)
+                (m.current_leader.map(NodeId), m.state)
             };
             // Its connection broke, but it was heard again, or another one leads.
             lost = lost.filter(|l| Some(l.leader) == leader && self.core.heard_at() <= l.at);
@@ -182,13 +178,11 @@ impl Care<'_> {
             } else {
                 leaderless_since.get_or_insert_with(Instant::now);
             }
-            joint_since = if is_joint { joint_since.or_else(|| Some(Instant::now())) } else { None };
             let watched = leader.filter(|l| *l != self.core.node);
             if peer.as_ref().map(|p| p.node) != watched {
                 peer = watched.map(|node| Peer::new(node, self.core.mesh.watch(node)));
             }
             self.leave_quarantine().await;
-            self.finish_joint(state, joint_since).await;
             let wait = self.campaign(leader, lost, state, leaderless_since).await.min(ROUND);
             tokio::select! {
                 biased;
@@ -249,7 +243,8 @@ impl Care<'_> {
         }
     }
 
-    /// A group whose log was damaged is whole again once it follows as a learner, or if there is nobody to follow.
+    /// A group whose log was damaged is whole again once it follows as a learner. That it has nobody to follow it cannot know: what it
+    /// has of the members may be from before they came.
     async fn leave_quarantine(&self) {
         if !self.core.is_quarantined() {
             return;
@@ -257,8 +252,7 @@ impl Care<'_> {
         let me = self.core.node.0;
         let may_leave = self.core.with_metrics(|m| {
             let voters: Vec<u64> = m.membership_config.voter_ids().collect();
-            let is_learner = m.current_leader.is_some_and(|l| l != me) && !voters.is_empty() && !voters.contains(&me);
-            is_learner || voters == [me]
+            m.current_leader.is_some_and(|l| l != me) && !voters.is_empty() && !voters.contains(&me)
         });
         if may_leave != Some(true) {
             return;
@@ -268,18 +262,6 @@ impl Care<'_> {
         if matches!(saved.await, Ok(Ok(()))) {
             tracing::info!(group = %self.core.id, "the log of a group is whole again");
             self.core.set_quarantined(false);
-        }
-    }
-
-    /// A change of voters whose author is gone is finished by the leader.
-    async fn finish_joint(&self, state: ServerState, since: Option<Instant>) {
-        if state != ServerState::Leader || since.is_none_or(|s| s.elapsed() < JOINT_PATIENCE) {
-            return;
-        }
-        rt::sometimes!("raft: joint membership finished by another leader");
-        let flat = self.running.raft.change_membership(ChangeMembers::AddVoterIds([].into()), true);
-        if let Ok(Err(error)) = rt::time::timeout(Duration::from_secs(1), flat).await {
-            tracing::debug!(group = %self.core.id, %error, "the members are still joint");
         }
     }
 

@@ -156,9 +156,9 @@ impl Disk {
         self.state().rot(path, offset, bit)
     }
 
-    /// Flips a bit in one of the files of that name, not before that offset, by the seed; says where. None if there is none so long.
-    pub fn rot_somewhere(&self, name: &str, from: u64) -> Option<(PathBuf, u64)> {
-        self.state().rot_somewhere(name, from)
+    /// Flips a bit in one of these files, not before that offset, by the seed; says where. None if none is so long.
+    pub fn rot_somewhere(&self, is_meant: impl Fn(&Path) -> bool, from: u64) -> Option<(PathBuf, u64)> {
+        self.state().rot_somewhere(is_meant, from)
     }
 
     /// All files with their lengths, as a running process sees them.

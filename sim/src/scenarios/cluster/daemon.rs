@@ -81,7 +81,7 @@ impl Software for Daemon {
                 dqlite_listen: format!("0.0.0.0:{DQLITE_PORT}"),
                 transport: Transport::Plain,
                 sizes,
-                repair_log: false,
+                on_damaged_log: raft::OnCorruption::Refuse,
                 notify: false,
             };
             let client = Client::new(config.socket.clone(), Duration::from_secs(40));

@@ -331,9 +331,8 @@ impl DiskState {
         true
     }
 
-    pub(super) fn rot_somewhere(&mut self, name: &str, from: u64) -> Option<(PathBuf, u64)> {
-        let has_name = |path: &Path| path.file_name().is_some_and(|other| other == name);
-        let files: Vec<_> = self.files().into_iter().filter(|(path, len)| *len > from && has_name(path)).collect();
+    pub(super) fn rot_somewhere(&mut self, is_meant: impl Fn(&Path) -> bool, from: u64) -> Option<(PathBuf, u64)> {
+        let files: Vec<_> = self.files().into_iter().filter(|(path, len)| *len > from && is_meant(path)).collect();
         let (path, len) = self.dice.pick(&files)?.clone();
         let (offset, bit) = (from + self.dice.below(len - from), self.dice.below(8).to_le_bytes()[0]);
         self.rot(&path, offset, bit).then_some((path, offset))
