@@ -31,7 +31,8 @@ impl PageStore {
         self.shared.damaged.subscribe()
     }
 
-    /// What a damaged page should be. None, and the page is damaged no more: a newer one is in memory and will replace it.
+    /// What a damaged page should be. None, and the note of it is dropped: a newer page in memory, or an install, will replace it.
+    /// Waits for a checkpoint that is under way.
     pub fn wanted(&self, page: PageNo) -> Option<WantedPage> {
         let checkpoint = {
             let disk = self.shared.disk.lock().unwrap_or_else(PoisonError::into_inner);
