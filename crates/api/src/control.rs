@@ -19,5 +19,5 @@ pub use serve::serve;
 pub use types::{
     Created, DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Formed, Health, InitRequest,
     JoinRequest, NodeInfo, NodeState, Readiness, Reboot, Status, TableContents, TokenInfo, TokenIssued, TokenRequest,
-    TokenState, UnitStatus,
+    TokenState, Trouble, TroubleKind, UnitStatus,
 };

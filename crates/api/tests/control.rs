@@ -63,6 +63,7 @@ impl Control for Node {
             databases: 0,
             database_bytes: 0,
             log_bytes: 0,
+            troubles: vec![],
             units: vec![],
         }))
     }

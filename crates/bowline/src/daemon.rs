@@ -12,6 +12,7 @@
 mod addresses;
 mod control;
 mod error;
+mod known_members;
 mod node;
 mod service_manager;
 mod switchboard;
@@ -21,6 +22,7 @@ pub use error::{NodeError, PAGES};
 
 use crate::config::NodeConfig;
 use api::control::Problem;
+use known_members::KnownMembers;
 use lifecycle::{Settings, Shutdown, Supervisor, UnitError, UnitOptions};
 use node::{Formation, Node, Running, Sockets};
 use raft::HostConfig;
@@ -157,7 +159,7 @@ fn compose(supervisor: &mut Supervisor, node: &Node, formation: &Formation) -> R
     });
     let store = supervisor.add("store", store, (network.clone(), raft.clone()), stop_late);
 
-    let members = MembersUnit::new(formation.clone());
+    let members = MembersUnit::new(formation.clone(), KnownMembers::of(config));
     let members = supervisor.add("members", members, (network.clone(), raft, store.clone()), options);
 
     let dqlite = DqliteUnit::new(config.dqlite_socket(), sockets.dqlite_address, sockets.dqlite, formation.clone());

@@ -10,7 +10,7 @@ pub use handover::hand_over;
 use crate::authority::{Authority, NodeKey};
 use crate::controller::{self, Pass, leads};
 use crate::join::desk::{Desk, ForStrangers};
-use crate::join::messages::{ANNOUNCE, Announce, Announced, FORM, PROBE, decode, encode};
+use crate::messages::{ANNOUNCE, Announce, Announced, FORM, PROBE, decode, encode};
 use crate::node_rows::{self, NodeRow, NodeRowState};
 use crate::roles::Targets;
 use crate::steps::role_in;

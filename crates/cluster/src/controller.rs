@@ -30,6 +30,8 @@ const RETRY_AFTER: Duration = Duration::from_millis(200);
 const CATCH_UP_MAX: Duration = Duration::from_secs(5);
 /// How often its progress is looked at.
 const CATCH_UP_LOOK: Duration = Duration::from_millis(5);
+/// A node on which a group has failed gives its lead away this often at most: the others may be no better.
+const GIVE_AWAY_EVERY: Duration = Duration::from_mins(1);
 /// Joining rows that may have lapsed are looked for this often, on the leader.
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
 
@@ -64,7 +66,7 @@ pub(crate) fn leads(status: &GroupStatus) -> bool {
 /// Runs until it is dropped.
 pub(crate) async fn run(inner: Arc<Inner>) {
     let mut liveness = Liveness::default();
-    let mut swept = None;
+    let (mut swept, mut gave_away) = (None, None);
     // The rows are in `sys`: they change when it applies something, and matter here while it is led here.
     let mut rows = inner.sys_group.watch_applied();
     loop {
@@ -72,7 +74,7 @@ pub(crate) async fn run(inner: Arc<Inner>) {
         let mut watches: Vec<_> = inner.groups().iter().map(Group::watch).collect();
         let keys: Vec<Key> = watches.iter_mut().map(|watch| Key::of(&watch.borrow_and_update())).collect();
         rows.borrow_and_update();
-        let done = pass(&inner, &mut liveness).await;
+        let done = pass(&inner, &mut liveness, &mut gave_away).await;
         let settled = match &done {
             Ok(Done { settled, .. }) => settled.clone(),
             Err(error) => {
@@ -135,7 +137,7 @@ struct Done {
     complete: bool,
 }
 
-async fn pass(inner: &Inner, liveness: &mut Liveness) -> Result<Done, ClusterError> {
+async fn pass(inner: &Inner, liveness: &mut Liveness, gave_away: &mut Option<Instant>) -> Result<Done, ClusterError> {
     let status = inner.sys_group.status();
     if !leads(&status) {
         liveness.forget();
@@ -154,6 +156,16 @@ async fn pass(inner: &Inner, liveness: &mut Liveness) -> Result<Done, ClusterErr
     }
     let nodes: BTreeSet<NodeId> = members.iter().map(|(row, _)| row.node).collect();
     let alive = liveness.alive(&inner.mesh, inner.node(), &nodes);
+    if gave_away.is_none_or(|at| at.elapsed() >= GIVE_AWAY_EVERY)
+        && let Some(failed) = failed_here(inner)
+        && let Some(to) = status.membership.all_voters().into_iter().find(|n| *n != inner.node() && alive.contains(n))
+    {
+        rt::sometimes!("roles: a node with a failed group gave its lead away");
+        tracing::warn!(group = %failed, %to, "a group has failed on this node: another one leads from now on");
+        *gave_away = Some(Instant::now());
+        inner.sys_group.transfer_leadership(Some(to)).await?;
+        return Ok(Done { leading: false, settled: None, complete: false });
+    }
     let as_ruled: Vec<Member> = members.iter().map(|(_, member)| member.clone()).collect();
     let plan = roles::plan(&as_ruled, &alive, inner.node(), inner.targets);
     if let [Change::Transfer { to }] = plan.as_slice() {
@@ -171,6 +183,12 @@ async fn pass(inner: &Inner, liveness: &mut Liveness) -> Result<Done, ClusterErr
         let_go(inner, &rows, &assignment).await?;
     }
     Ok(Done { leading: true, settled: Some(Arc::new(assignment)), complete })
+}
+
+/// A group that has failed here for good. Whoever leads `sys` leads every group: nobody would serve this one.
+fn failed_here(inner: &Inner) -> Option<GroupId> {
+    let failed = |group: &Group| matches!(group.status().state, GroupState::Failed(_));
+    inner.groups().iter().find(|group| failed(group)).map(Group::id)
 }
 
 fn member(row: &NodeRow, status: &GroupStatus) -> Member {

@@ -17,7 +17,6 @@
 
 pub(crate) mod client;
 pub(crate) mod desk;
-pub(crate) mod messages;
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! `sys.tokens`: which join tokens were issued, and the one transaction in which one is redeemed.
 
-use crate::join::messages::JoinRequest;
+use crate::messages::JoinRequest;
 use crate::node_rows::{self, NodeRow, NodeRowState};
 use crate::sys::{SysSql, from_sql, now, to_sql};
 use crate::token::{Secret, TokenId};

@@ -190,7 +190,7 @@ fn hint(leader: Option<NodeId>) -> String {
 
 const IO: Code = Code("BL-RAFT-001");
 const IN_USE: Code = Code("BL-RAFT-002");
-const CORRUPT: Code = Code("BL-RAFT-003");
+pub(crate) const CORRUPT: Code = Code("BL-RAFT-003");
 const ALREADY_OPEN: Code = Code("BL-RAFT-004");
 const BEHIND: Code = Code("BL-RAFT-005");
 const ENGINE: Code = Code("BL-RAFT-006");
@@ -411,7 +411,7 @@ pub const PAGES: &[ErrorPage] = &[
         code: crate::engine::serve::QUARANTINED,
         title: "A node's Raft log was damaged",
         cause: "What the node promised before may be lost with it, so it neither votes nor acknowledges until it is back as a learner.",
-        next: "Make it a stand-by and then a voter again; its data comes from the other members.",
+        next: "Nothing: the leader takes its vote away, it catches up, and gets its vote back. If it does not within a minute, a majority of the others is missing: start them.",
     },
     ErrorPage {
         code: MACHINE,

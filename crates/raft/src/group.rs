@@ -99,6 +99,8 @@ pub struct GroupStatus {
     pub log_bytes: u64,
     /// On the leader: what each member has, for those that answered.
     pub matched: BTreeMap<NodeId, LogIndex>,
+    /// Its log was damaged on this node: it neither votes nor acknowledges here until it has come back as a learner.
+    pub is_quarantined: bool,
     /// On the leader: the last moment at which a majority is known to have followed it.
     pub quorum_acked: Option<Instant>,
 }
@@ -231,6 +233,19 @@ impl Group {
         }
         let voters = voters.iter().map(|n| n.0).collect();
         self.change(ChangeMembers::ReplaceAllVoters(voters), true).await
+    }
+
+    /// On the leader: the entry that made the members, if `node` has no vote by them. A majority confirms after the call that there are no
+    /// newer ones. None if it has a vote. For a member whose log was damaged; see [`come_back`](Self::come_back). Cancel-safe.
+    pub async fn confirm_no_vote(&self, node: NodeId) -> Result<Option<LogPos>, ChangeError> {
+        self.0.confirm_no_vote(node, CHANGE_DEADLINE).await
+    }
+
+    /// On a member whose log was damaged: the leader has [confirmed](Self::confirm_no_vote), asked after the damage was found, that by the
+    /// members made at `at` nobody counts on a vote of this node. Once it has followed that far it is a member as any other. Before
+    /// that its log may tell of members who are long replaced.
+    pub fn come_back(&self, at: LogPos) {
+        self.0.set_vote_withdrawn(at);
     }
 
     /// Removes a member, voter or not. Waits until it is committed. Removing who is no member does nothing.

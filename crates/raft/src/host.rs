@@ -4,7 +4,7 @@ use crate::engine::machine::Machine;
 use crate::engine::serve::NOT_RUNNING;
 use crate::engine::wire;
 use crate::group::Core;
-use crate::log::Log;
+use crate::log::{Log, Usage};
 use crate::{ChangeError, Group, OpenError, StateMachine};
 use base::{Disposition, GroupId, NodeId};
 use bytes::Bytes;
@@ -70,7 +70,8 @@ pub enum OnCorruption {
 pub struct LogLimits {
     /// The length of a segment file.
     pub segment_bytes: u64,
-    /// Above this, the group that holds the oldest segment is checkpointed and purged.
+    /// Above this, the group that holds the oldest segment is checkpointed and purged. Groups whose checkpoints cost much may ask for more,
+    /// up to half of [`hard_bytes`](Self::hard_bytes): see [`StateMachine::checkpoint_worth`](crate::StateMachine::checkpoint_worth).
     pub soft_bytes: u64,
     /// Above this, appends wait for a checkpoint. One entry above it is still taken, so that nothing stands for ever.
     pub hard_bytes: u64,
@@ -333,6 +334,13 @@ async fn leave(host: Weak<Inner>, core: Weak<Core>, stopped: Cancelled) {
 }
 
 impl Inner {
+    /// How long the log may grow before a checkpoint makes room in it.
+    fn checkpoint_at(&self) -> u64 {
+        let LogLimits { soft_bytes, hard_bytes, .. } = self.config.limits;
+        let worth = self.groups().values().map(|core| core.machine.lock().checkpoint_worth()).max();
+        worth.unwrap_or(0).clamp(soft_bytes, soft_bytes.max(hard_bytes / 2))
+    }
+
     /// Forgets this group, but not one that was opened after it under the same id.
     fn forget(&self, core: &Arc<Core>) {
         let mut groups = self.groups();
@@ -352,15 +360,18 @@ impl std::fmt::Debug for RaftHost {
     }
 }
 
-/// Asks the groups that hold the oldest segment for a checkpoint whenever the log is over its limit.
+/// Asks the groups that hold the oldest segment for a checkpoint whenever the log is over its limit, or a segment is damaged.
 async fn make_room(host: Weak<Inner>, log: Log) {
     let mut usage = log.usage();
     loop {
-        let limit = log.limits().soft_bytes;
-        let Ok(oldest) = usage.wait_for(|u| u.bytes > limit && !u.oldest.is_empty()).await.map(|u| u.oldest.clone())
-        else {
-            return;
-        };
+        let Usage { bytes, oldest, is_damaged } = usage.borrow_and_update().clone();
+        let limit = host.upgrade().map_or(0, |host| host.checkpoint_at());
+        if oldest.is_empty() || !(is_damaged || bytes > limit) {
+            if usage.changed().await.is_err() {
+                return;
+            }
+            continue;
+        }
         for group in oldest {
             let core = host.upgrade().and_then(|host| host.groups().get(&group).cloned());
             let Some(core) = core else {

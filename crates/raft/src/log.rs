@@ -30,6 +30,7 @@ pub(crate) use shared::{Done, NewEntry, Usage};
 
 use crate::{HostConfig, LogLimits, LogPos, OpenError};
 use base::{GroupId, LogIndex};
+use memory::Place;
 use rt::fs::{self, File};
 use rt::sync::watch;
 use shared::{Dead, Read, Shared};
@@ -266,20 +267,31 @@ impl Log {
     ) -> io::Result<Vec<NewEntry>> {
         let reads = self.0.shared.read(group, start, end, bytes_max);
         if reads.iter().all(|read| matches!(read, Read::Here(_))) {
-            return collect(group, reads);
+            return collect(group, reads).map_err(|unread| unread.error);
         }
         let result = rt::blocking::run(move || collect(group, reads)).await.map_err(io::Error::other)?;
         match result {
             // It was purged and its file used again while it was read.
             Err(_) if self.head(group).purged.is_some_and(|p| p.index.0 >= start) => Ok(Vec::new()),
-            other => other,
+            Err(unread) => {
+                if unread.error.kind() == io::ErrorKind::InvalidData {
+                    self.0.shared.found_damage(group, unread.pos, unread.place.segment);
+                }
+                Err(unread.error)
+            }
+            Ok(entries) => Ok(entries),
         }
     }
 
     /// Like [`read`](Self::read), on a thread that may block.
     #[cfg(test)]
     pub(crate) fn read_now(&self, group: GroupId, start: u64, end: u64) -> io::Result<Vec<NewEntry>> {
-        collect(group, self.0.shared.read(group, start, end, usize::MAX))
+        collect(group, self.0.shared.read(group, start, end, usize::MAX)).map_err(|unread| unread.error)
+    }
+
+    /// The newest entry of a group that is not on the disk any more as it was written, if one was found since this was last asked.
+    pub(crate) fn take_damaged(&self, group: GroupId) -> Option<LogPos> {
+        self.0.shared.take_damaged(group)
     }
 
     /// How full the log is, and who could make room.
@@ -328,14 +340,22 @@ fn first_segment(config: &HostConfig, shared: &Shared, segment_bytes: usize) -> 
     Ok(Current { number: prepared.number, file, capacity: prepared.capacity, end: 0, crc: 0 })
 }
 
-fn collect(group: GroupId, reads: Vec<Read>) -> io::Result<Vec<NewEntry>> {
+/// An entry that could not be read.
+struct Unread {
+    pos: LogPos,
+    place: Place,
+    error: io::Error,
+}
+
+fn collect(group: GroupId, reads: Vec<Read>) -> Result<Vec<NewEntry>, Unread> {
     reads
         .into_iter()
         .map(|read| match read {
             Read::Here(entry) => Ok(entry),
-            Read::OnDisk { pos, place, file } => {
-                writer::read_entry(&file, place, group, pos).map(|payload| NewEntry { pos, payload })
-            }
+            Read::OnDisk { pos, place, file } => match writer::read_entry(&file, place, group, pos) {
+                Ok(payload) => Ok(NewEntry { pos, payload }),
+                Err(error) => Err(Unread { pos, place, error }),
+            },
         })
         .collect()
 }

@@ -23,6 +23,12 @@ pub trait StateMachine: Send + 'static {
     /// A job that makes everything applied so far durable outside the log. It runs beside further applies.
     fn checkpointer(&mut self) -> Box<dyn Checkpointer>;
 
+    /// How many bytes of log make the next checkpoint worth what it costs. Below that none is asked for, as far as
+    /// [`crate::LogLimits`] allow.
+    fn checkpoint_worth(&self) -> u64 {
+        0
+    }
+
     /// A pinned consistent view of what is applied now, without copying. It is held while members pull from it.
     fn snapshot(&mut self) -> Result<(AppliedState, Arc<dyn SnapshotSource>), MachineError>;
 

@@ -7,10 +7,12 @@ use base::Disposition;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use raft::{AppliedState, Checkpointer, Committed, MachineError, Payload, SnapshotSink, SnapshotSource, StateMachine};
-use sqlite::{Applied, View};
+use sqlite::{Applied, PAGE_SIZE, View};
 use std::any::Any;
 use std::sync::Arc;
 
+/// The log may grow to one in so many of a database's bytes before a checkpoint, which goes through the hashes of all its pages, is worth it.
+const CHECKPOINT_PER: u64 = 16;
 /// Answer of an applied record.
 pub(crate) const DONE: &[u8] = b"\x01";
 /// Answer of a record that did not fit the state it met: it changed nothing.
@@ -88,6 +90,10 @@ impl StateMachine for Machine {
     fn checkpointer(&mut self) -> Box<dyn Checkpointer> {
         let view = self.core.pages.pin_committed();
         Box::new(Checkpoint { core: Arc::clone(&self.core), view, extra: self.extra() })
+    }
+
+    fn checkpoint_worth(&self) -> u64 {
+        u64::from(self.core.pages.pin_committed().pages()) * PAGE_SIZE as u64 / CHECKPOINT_PER
     }
 
     fn snapshot(&mut self) -> Result<(AppliedState, Arc<dyn SnapshotSource>), MachineError> {

@@ -35,7 +35,7 @@ pub(crate) async fn run(database: Arc<Database>, mesh: Arc<Mesh>) {
 /// Asks one member after the other for the page, the leader first. Whether it is still damaged.
 async fn mend(database: &Arc<Database>, mesh: &Mesh, page: base::PageNo) -> Result<bool, StoreError> {
     let pages = database.pages().clone();
-    let Some(wanted) = blocking(move || pages.wanted(page)).await? else { return Ok(false) };
+    let Some(wanted) = blocking(move || pages.wanted_or_forget(page)).await? else { return Ok(false) };
     for node in others(database, mesh.node()) {
         let request =
             Request::Page { database: database.name().clone(), group: database.group_id(), wanted: wanted.into() };

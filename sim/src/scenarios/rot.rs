@@ -1,5 +1,5 @@
-//! One machine's disk changes pages of its databases. What is damaged is never returned, nor passed on; it comes back from the
-//! other machines.
+//! One machine's disk changes pages of its databases, and its Raft log. What is damaged is never returned, nor passed on; it comes
+//! back from the other machines.
 //!
 //! Machines lose their power meanwhile. Held to what `cluster` is held to: so all copies are whole and equal in the end.
 
@@ -11,11 +11,20 @@ use std::time::Duration;
 /// See the module.
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "rot",
-    story: "One machine's disk changes pages: they are refused, and mended with what the others have.",
+    story: "One machine's disk changes pages and logs: they are refused, and mended with what the others have.",
     play,
     expected_logs: &[
         super::cluster::EXPECTED_LOGS,
-        &["corrupt page", "a damaged page was replaced by another member's"],
+        &[
+            "corrupt page",
+            "a damaged page was replaced by another member's",
+            "repairing the Raft log",
+            "its log was damaged: it has no vote until it has caught up",
+            "a damaged entry of the Raft log was replaced by a checkpoint",
+            "a damaged segment of the Raft log is not needed any more",
+            "the log of a group is damaged; the group stays down on this node",
+            "a group has failed on this node: another one leads from now on",
+        ],
     ],
     mutants: &["sqlite.trust-the-disk"],
 };
@@ -32,7 +41,8 @@ fn play(run: &Run) -> Result<(), Broken> {
             let mix = FaultMix::only(Duration::from_secs(2), &[Kind::Kill, Kind::PowerCut, Kind::Stop, Kind::Cut]);
             let mut faults = schedule(dice, &mix, nodes, safety);
             for _ in 0..4 + dice.below(20) {
-                faults.push((dice.between(Duration::ZERO, safety), Fault::RotPage(victim)));
+                let rot = if dice.chance(1, 2) { Fault::RotLog(victim) } else { Fault::RotPage(victim) };
+                faults.push((dice.between(Duration::ZERO, safety), rot));
             }
             faults.sort_by_key(|(at, _)| *at);
             faults.into_iter().map(|(at, fault)| (begin + at, fault)).collect()

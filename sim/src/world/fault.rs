@@ -41,6 +41,9 @@ pub enum Fault {
     SlowDisk(u64, Duration, Duration),
     /// A bit flips in a database file, behind the header by which the file is known.
     RotPage(u64),
+    /// A bit flips in the Raft log: in a segment that is full, since nobody can tell a change of the last record from a write
+    /// that a power cut has torn.
+    RotLog(u64),
     /// The clocks run that much faster, in parts per million.
     Drift(u64, i32),
     /// The wall clock jumps by milliseconds.
@@ -129,6 +132,14 @@ impl World<'_> {
             }
             Fault::RotPage(n) => self.on_node(*n, |node| {
                 drop(node.disk().rot_somewhere(|path| path.ends_with("data.db"), 100));
+            }),
+            Fault::RotLog(n) => self.on_node(*n, |node| {
+                let mut segments: Vec<_> = node.disk().files().into_iter().map(|(path, _)| path).collect();
+                segments.retain(|path| path.extension().is_some_and(|e| e == "log"));
+                // Their names are their numbers: the newest is prepared, the one before it is written.
+                segments.sort();
+                segments.truncate(segments.len().saturating_sub(2));
+                drop(node.disk().rot_somewhere(|path| segments.iter().any(|s| s == path), 0));
             }),
             Fault::Drift(n, ppm) => self.on_node(*n, |node| node.set_drift(now, *ppm)),
             Fault::WallJump(n, ms) => self.on_node(*n, |node| node.jump_wall(*ms)),

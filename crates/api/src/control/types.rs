@@ -166,8 +166,33 @@ pub struct Status {
     pub database_bytes: u64,
     /// The bytes of the Raft log on this node.
     pub log_bytes: u64,
+    /// What is wrong with databases on this node.
+    pub troubles: Vec<Trouble>,
     /// The units in start order.
     pub units: Vec<UnitStatus>,
+}
+
+/// Something is wrong with a database on this node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// The database.
+    pub database: DbName,
+    /// How bad it is.
+    pub kind: TroubleKind,
+    /// What happened.
+    pub why: String,
+}
+
+/// What a database in trouble does on a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TroubleKind {
+    /// The disk takes no writes: it goes on by itself when the disk does.
+    Suspended,
+    /// It is down on this node until the daemon is started again.
+    Failed,
+    /// Its log was damaged: it catches up, and has no vote until then.
+    WithoutVote,
 }
 
 /// Start a cluster of one on this machine.

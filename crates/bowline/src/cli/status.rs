@@ -8,7 +8,7 @@ use super::output::{Shape, data};
 use crate::human;
 use crate::text::style::{Style, Tone};
 use crate::text::table::{Cell, Shown, Table};
-use api::control::{NodeState, Status, UnitStatus};
+use api::control::{NodeState, Status, Trouble, TroubleKind, UnitStatus};
 use std::time::Duration;
 
 pub(super) async fn run(context: &Context, args: &StatusArgs) -> Result<(), Failure> {
@@ -63,11 +63,21 @@ fn render(status: &Status, shown: Shown, style: Style) -> String {
         [] => String::new(),
         nodes => format!("\n{}", node::table(nodes).columns(shown, style)),
     };
+    let troubles: Vec<String> =
+        status.troubles.iter().map(|trouble| style.paint(Tone::Bad, &said(trouble)) + "\n").collect();
     let more = match (shown, &status.cluster) {
         (Shown::Wide, Some(cluster)) => format!("\ncluster {cluster}, bowline {}\n", status.version),
         _ => String::new(),
     };
-    [verdict, state, members, more].concat()
+    [verdict, state, troubles.concat(), members, more].concat()
+}
+
+fn said(Trouble { database, kind, why }: &Trouble) -> String {
+    match kind {
+        TroubleKind::Suspended => format!("Database {database} is suspended here until the disk takes writes: {why}"),
+        TroubleKind::Failed => format!("Database {database} is down here until the daemon is started again: {why}"),
+        TroubleKind::WithoutVote => format!("Database {database} has no vote here until it has caught up: {why}"),
+    }
 }
 
 /// The lanes of the daemon's units.
@@ -129,6 +139,7 @@ mod tests {
             databases: 2,
             database_bytes: 13_002_342,
             log_bytes: 4 << 20,
+            troubles: vec![],
             units: vec![phase("store", "ready", None), phase("dqlite", "failed", Some("port 9000 is taken"))],
         }
     }
@@ -142,6 +153,21 @@ mod tests {
         insta::assert_snapshot!("one_of_three_down", text(&status(NodeState::Ready, three(Down)), Shown::Wide));
         insta::assert_snapshot!("unformed", text(&status(NodeState::Unformed, vec![]), Shown::Always));
         insta::assert_snapshot!("starting", text(&status(NodeState::Starting, three(Up)), Shown::Always));
+    }
+
+    #[test]
+    fn troubles_are_said_before_the_members() {
+        let trouble = |kind, why: &str| Trouble { database: "shop".parse().unwrap(), kind, why: why.to_owned() };
+        let mut status = status(NodeState::Ready, vec![member(1, Role::Voter, Health::Up)]);
+        status.troubles = vec![
+            trouble(TroubleKind::Suspended, "No space left on device (os error 28)"),
+            trouble(
+                TroubleKind::Failed,
+                "BL-RAFT-003: entry 3.1@77 of the Raft log is damaged and was not applied yet",
+            ),
+            trouble(TroubleKind::WithoutVote, "its log was damaged"),
+        ];
+        insta::assert_snapshot!("troubles", render(&status, Shown::Always, Style::Plain));
     }
 
     #[test]

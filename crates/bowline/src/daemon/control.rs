@@ -98,6 +98,7 @@ impl Control for Node {
                 databases: databases.len().saturating_sub(1) as u64,
                 database_bytes: databases.iter().map(bytes).sum(),
                 log_bytes: databases.iter().map(|d| d.group().watch().borrow().log_bytes).sum(),
+                troubles: databases.iter().filter_map(|database| databases::trouble(database)).collect(),
                 units: self.lanes().into_iter().map(unit).collect(),
             })
         }

@@ -5,7 +5,7 @@ use super::error::NodeError;
 use super::units::Members;
 use crate::config::NodeConfig;
 use base::NodeId;
-use cluster::{ClusterError, MemberAddress, NodeIdentity, NodeRecord};
+use cluster::{NodeIdentity, NodeRecord};
 use lifecycle::{Lanes, Slot};
 use rt::net::Listener;
 use rt::sync::watch;
@@ -48,50 +48,6 @@ pub(super) struct Formation {
     pub(super) identity: NodeIdentity,
     /// The founder makes the first entries of `sys`; once they are there the mark is removed.
     pub(super) founding: Option<PathBuf>,
-    /// What a node that has joined knows of the others until `sys` has come over.
-    pub(super) introduction: Option<Introduction>,
-}
-
-/// Where the members were when this node joined. On disk, because the daemon may be killed before `sys` has come over.
-#[derive(Debug, Clone)]
-pub(super) struct Introduction {
-    pub(super) members: Vec<MemberAddress>,
-    path: PathBuf,
-}
-
-impl Introduction {
-    fn path(config: &NodeConfig) -> PathBuf {
-        config.state_dir.join("introduction.json")
-    }
-
-    pub(super) fn of(config: &NodeConfig, members: Vec<MemberAddress>) -> Self {
-        Self { members, path: Self::path(config) }
-    }
-
-    /// Blocks on file IO.
-    pub(super) fn save(config: &NodeConfig, members: &[MemberAddress]) -> Result<(), ClusterError> {
-        let path = Self::path(config);
-        let json = serde_json::to_vec_pretty(members).map_err(std::io::Error::other);
-        json.and_then(|json| rt::fs::write_atomic(&path, &json)).map_err(|error| ClusterError::File { path, error })
-    }
-
-    fn load(path: PathBuf) -> Result<Option<Self>, NodeError> {
-        if !rt::fs::exists(&path) {
-            return Ok(None);
-        }
-        let json = rt::fs::read(&path);
-        let members = json.and_then(|json| serde_json::from_slice(&json).map_err(std::io::Error::other));
-        match members {
-            Ok(members) => Ok(Some(Self { members, path })),
-            Err(source) => Err(NodeError::State { path, source }),
-        }
-    }
-
-    /// `sys` knows better from now on.
-    pub(super) async fn forget(self) {
-        let removed = rt::blocking::run(move || rt::fs::remove_file(&self.path)).await;
-        tracing::debug!(?removed, "the introduction is not needed any more");
-    }
 }
 
 /// The sockets that were bound before anything started.
@@ -164,12 +120,12 @@ pub(super) async fn take_directory(config: &NodeConfig) -> Result<rt::fs::File, 
 
 /// The node's identity, if it has one.
 pub(super) async fn load_identity(config: &NodeConfig) -> Result<Option<Formation>, NodeError> {
-    let (dir, mark, introduction) = (identity_dir(config), founding_mark(config), Introduction::path(config));
+    let (dir, mark) = (identity_dir(config), founding_mark(config));
     let transport = config.transport;
     blocking(move || {
         let Some(identity) = NodeIdentity::load(&dir, transport)? else { return Ok(None) };
         let founding = rt::fs::exists(&mark).then_some(mark);
-        Ok(Some(Formation { identity, founding, introduction: Introduction::load(introduction)? }))
+        Ok(Some(Formation { identity, founding }))
     })
     .await
 }

@@ -5,9 +5,10 @@
 use super::Inner;
 use crate::ClusterError;
 use crate::controller::leads;
-use crate::join::messages::{DAMAGED, Damaged, FORM, encode};
+use crate::messages::{DAMAGED, Damaged, FORM, Withdrawn, decode, encode};
 use base::NodeId;
 use futures::future::join_all;
+use raft::{Group, LogPos};
 use rpc::{Class, Service};
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,8 +35,9 @@ pub(super) async fn ask(inner: Arc<Inner>) {
             let (inner, body) = (&inner, body.clone());
             async move {
                 let answer = inner.mesh.call(peer, Service::Cluster, DAMAGED, body, ASK_MAX, Class::Control).await;
-                if let Err(error) = answer {
-                    tracing::debug!(%peer, %error, "a member was not told that logs are damaged here");
+                match answer.map_err(ClusterError::of_call).and_then(|answer| decode::<Withdrawn>(&answer)) {
+                    Ok(withdrawn) => inner.come_back(&withdrawn),
+                    Err(error) => tracing::debug!(%peer, %error, "a member was not told that logs are damaged here"),
                 }
             }
         });
@@ -44,17 +46,37 @@ pub(super) async fn ask(inner: Arc<Inner>) {
 }
 
 impl Inner {
-    /// Takes the vote of a member away in those groups whose log it has damaged and that are led here. The last voter keeps its
-    /// vote: nobody else has more than it has.
-    pub(super) async fn damaged(&self, node: NodeId, damaged: &Damaged) -> Result<(), ClusterError> {
-        for group in self.groups().iter().filter(|group| damaged.groups.contains(&group.id())) {
-            let status = group.status();
-            let mut voters = status.membership.all_voters();
-            if leads(&status) && !status.membership.is_joint() && voters.remove(&node) && !voters.is_empty() {
-                tracing::warn!(group = %group.id(), %node, "its log was damaged: it has no vote until it has caught up");
-                group.change_voters(voters).await?;
+    /// Takes the vote of a member away in those groups whose log it has damaged and that are led here, and tells where that is done.
+    pub(super) async fn withdraw_votes(&self, damaged: &Damaged) -> Withdrawn {
+        let groups = self.groups().into_iter().filter(|group| damaged.groups.contains(&group.id()));
+        let asked = groups.filter(|group| leads(&group.status())).map(|group| async move {
+            let at = withdraw_vote(&group, damaged.node).await;
+            at.inspect_err(|error| {
+                tracing::debug!(group = %group.id(), node = %damaged.node, %error, "it keeps its vote for now");
+            })
+            .ok()
+            .flatten()
+            .map(|at| (group.id(), at))
+        });
+        Withdrawn { form: FORM, groups: join_all(asked).await.into_iter().flatten().collect() }
+    }
+
+    fn come_back(&self, withdrawn: &Withdrawn) {
+        for (group, at) in &withdrawn.groups {
+            if let Some(group) = self.host.group(*group) {
+                group.come_back(*at);
             }
         }
-        Ok(())
     }
+}
+
+/// The last voter keeps its vote: nobody else has more than it has.
+async fn withdraw_vote(group: &Group, node: NodeId) -> Result<Option<LogPos>, ClusterError> {
+    let status = group.status();
+    let mut voters = status.membership.all_voters();
+    if !status.membership.is_joint() && voters.remove(&node) && !voters.is_empty() {
+        tracing::warn!(group = %group.id(), %node, "its log was damaged: it has no vote until it has caught up");
+        group.change_voters(voters).await?;
+    }
+    Ok(group.confirm_no_vote(node).await?)
 }

@@ -2,7 +2,7 @@
 
 use super::Inner;
 use crate::ClusterError;
-use crate::join::messages::{ANNOUNCE, Announce, DAMAGED, Damaged, PROBE, REDEEM_FOR, decode, encode};
+use crate::messages::{ANNOUNCE, Announce, DAMAGED, Damaged, PROBE, REDEEM_FOR, decode, encode};
 use base::NodeId;
 use bytes::Bytes;
 use futures::FutureExt;
@@ -36,9 +36,9 @@ impl Inner {
         let damaged: Damaged = decode(body)?;
         // A member speaks for itself.
         if caller == Some(damaged.node) {
-            self.damaged(damaged.node, &damaged).await?;
+            return encode(&self.withdraw_votes(&damaged).await);
         }
-        Ok(Bytes::new())
+        Err(ClusterError::Message { why: format!("it speaks of {}'s logs", damaged.node) })
     }
 
     async fn announce(&self, caller: Option<NodeId>, body: Bytes, deadline: Instant) -> Result<Bytes, ClusterError> {

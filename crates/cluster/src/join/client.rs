@@ -1,9 +1,9 @@
 //! The joiner's side: from a token to an identity on disk.
 
-use super::messages::{FORM, JoinAnswer, JoinRequest, MemberAddress, REDEEM, decode, encode};
 use crate::authority::{NodeKey, fingerprint_of_pem};
 use crate::error::code;
 use crate::identity::{Transport, forget_joining_key, joining_key, joining_mark, refuse_member};
+use crate::messages::{FORM, JoinAnswer, JoinRequest, MemberAddress, REDEEM, decode, encode};
 use crate::names::check_address;
 use crate::{ClusterError, ClusterId, Credentials, NodeIdentity, NodeName, NodeRecord, Token};
 use base::{Disposition, Fault, NodeId};

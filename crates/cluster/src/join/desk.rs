@@ -1,9 +1,9 @@
 //! Where machines are let in: by the leader; any other member passes on to it, once.
 
-use super::messages::{
+use crate::authority::{Authority, fingerprint_of_pem};
+use crate::messages::{
     FORM, JoinAnswer, JoinRequest, JoinRequestFor, MemberAddress, REDEEM, REDEEM_FOR, decode, encode,
 };
-use crate::authority::{Authority, fingerprint_of_pem};
 use crate::node_rows::{self, NodeRowState};
 use crate::sys::SysSql;
 use crate::{ClusterError, ClusterId, Transport, token_rows};

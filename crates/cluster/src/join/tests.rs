@@ -2,7 +2,7 @@
 
 use super::client::{JoinAs, join};
 use super::desk::{Desk, ForStrangers};
-use super::messages::{Announce, FORM, MemberAddress, REDEEM_FOR, decode, encode};
+use crate::messages::{Announce, FORM, MemberAddress, REDEEM_FOR, decode, encode};
 use crate::node_rows::{self, NodeRow, NodeRowState};
 use crate::sys::SysSql;
 use crate::token::{Secret, Token, TokenId};

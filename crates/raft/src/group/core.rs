@@ -7,7 +7,8 @@ use crate::engine::wire::{self, method};
 use crate::engine::{Metrics, MetricsReceiver, RaftHandle, StoredMembership, pos, view};
 use crate::log::Log;
 use crate::{
-    ChangeError, GroupOptions, GroupState, GroupStatus, LeaseRead, MembershipView, ProposeError, ReadError, Timing,
+    ChangeError, GroupOptions, GroupState, GroupStatus, LeaseRead, LogPos, MembershipView, ProposeError, ReadError,
+    Timing,
 };
 use base::{GroupId, LogIndex, NodeId, Term};
 use lifecycle::Scope;
@@ -49,6 +50,8 @@ pub(crate) struct Core {
     heard_at: AtomicU64,
     promised_until: Mutex<Instant>,
     is_quarantined: AtomicBool,
+    /// Where the group's members stopped to count on the vote of this node, if a leader has said so since its log was damaged.
+    vote_withdrawn: Mutex<Option<LogPos>>,
     checkpointing: tokio::sync::Mutex<()>,
 }
 
@@ -86,6 +89,7 @@ impl Core {
             heard_at: AtomicU64::new(0),
             promised_until: Mutex::new(promised_until),
             is_quarantined: AtomicBool::new(head.quarantined),
+            vote_withdrawn: Mutex::new(None),
             checkpointing: tokio::sync::Mutex::default(),
         }
     }
@@ -129,6 +133,15 @@ impl Core {
 
     pub(crate) fn set_quarantined(&self, on: bool) {
         self.is_quarantined.store(on, Ordering::Release);
+    }
+
+    pub(crate) fn vote_withdrawn(&self) -> Option<LogPos> {
+        *self.vote_withdrawn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_vote_withdrawn(&self, at: LogPos) {
+        let mut known = self.vote_withdrawn.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = (*known).max(Some(at));
     }
 
     pub(crate) fn heard_from_leader(&self) {
@@ -247,6 +260,31 @@ impl Core {
             membership.get_node(&node.0).is_some() && !membership.voter_ids().any(|n| n == node.0)
         })
         .unwrap_or(false)
+    }
+
+    /// The entry that made the committed members, if `node` has no vote by them, and a majority has said since the call that this node
+    /// leads: so there are no newer ones. None if it has a vote, or a change is under way.
+    pub(crate) async fn confirm_no_vote(
+        &self,
+        node: NodeId,
+        patience: Duration,
+    ) -> Result<Option<LogPos>, ChangeError> {
+        let raft = self.raft().ok_or_else(|| self.why_stopped())?;
+        let since = self.with_metrics(|m| {
+            let (committed, newest) = (&m.committed_membership_config, &m.membership_config);
+            let has_vote = newest.membership().voter_ids().any(|n| n == node.0);
+            committed.log_id().as_ref().map(pos).filter(|_| committed.log_id() == newest.log_id() && !has_vote)
+        });
+        let Some(since) = since.flatten() else { return Ok(None) };
+        match rt::time::timeout(patience, raft.get_read_linearizer(ReadPolicy::ReadIndex)).await {
+            Ok(Ok(_)) => Ok(Some(since)),
+            Ok(Err(error)) if error.fatal().is_some() => Err(self.why_stopped()),
+            Ok(Err(_)) => {
+                let leader = self.with_metrics(|m| m.current_leader).flatten().map(NodeId);
+                Err(ChangeError::NotLeader { leader })
+            }
+            Err(_) => Err(ChangeError::Unknown { why: "no majority answered".to_owned() }),
+        }
     }
 
     /// The group's members know where a node is. A group that follows another one leaves that to it.
@@ -383,6 +421,7 @@ impl Core {
             membership: self.members_by(m),
             log_bytes: self.log.bytes_of(self.id),
             matched: matched.filter_map(|(n, at)| at.map(|id| (NodeId(*n), LogIndex(id.index)))).collect(),
+            is_quarantined: self.is_quarantined(),
             quorum_acked: m.last_quorum_acked.map(|at| at.into_inner().0),
         }
     }

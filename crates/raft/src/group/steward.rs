@@ -6,7 +6,7 @@
 //!            v                                    |
 //!   start -> Running --the engine failed--> why? -+- the log cannot be written: Suspended
 //!              |                              |
-//!              |                              +- the state machine failed: Failed (for good)
+//!              |                              +- the state machine failed, or lacks an entry that the disk lost: Failed (for good)
 //!              |                              +- anything else, and a machine that asks for it: start again after a while
 //!              +--told to stop--> Stopped
 //! ```
@@ -16,7 +16,8 @@ use crate::engine::machine::MachineAdapter;
 use crate::engine::network::Network;
 use crate::engine::store::LogStore;
 use crate::engine::wire::{self, method};
-use crate::engine::{RaftHandle, ServerMetricsReceiver, config};
+use crate::engine::{RaftHandle, ServerMetricsReceiver, config, pos};
+use crate::error::CORRUPT;
 use crate::log::Head;
 use crate::{GroupState, GroupStatus, OpenError};
 use base::{Disposition, NodeId};
@@ -70,6 +71,9 @@ pub(crate) async fn run(core: Arc<Core>, first: Running, leader_group: Option<wa
             None => match start(&core).await {
                 Ok(running) => running,
                 Err(error) => {
+                    if !step_over_damage(&core).await {
+                        return;
+                    }
                     restarts += 1;
                     if !recover(&core, &error.to_string(), false, restarts).await {
                         return;
@@ -91,6 +95,9 @@ pub(crate) async fn run(core: Arc<Core>, first: Running, leader_group: Option<wa
                 return;
             }
             End::Failed(why) => {
+                if !step_over_damage(&core).await {
+                    return;
+                }
                 let machine = core.machine.take_failure();
                 if let Some(error) = &machine
                     && !matches!(error.disposition, Disposition::Retry { .. })
@@ -111,6 +118,33 @@ pub(crate) async fn run(core: Arc<Core>, first: Running, leader_group: Option<wa
         // What the engine had promised its leader is forgotten with it.
         core.promise_again();
     }
+}
+
+/// If the engine met an entry that the disk has damaged: a checkpoint takes the place of all entries up to there, for those who
+/// restart and those who lag. False if the state machine has not applied it: then it is lost here.
+async fn step_over_damage(core: &Core) -> bool {
+    let Some(damaged) = core.log.take_damaged(core.id) else { return true };
+    let checkpointer = core.machine.lock().checkpointer();
+    let state = match checkpointer.run().await {
+        Ok(state) => state,
+        Err(error) => {
+            // The next engine meets the entry again.
+            tracing::warn!(group = %core.id, entry = %damaged, %error, "no checkpoint to replace a damaged entry of the Raft log");
+            return true;
+        }
+    };
+    let last = state.last;
+    core.machine.set_checkpointed(state);
+    if let Some(upto) = last.filter(|last| last.index >= damaged.index) {
+        rt::sometimes!("raft: a damaged entry was replaced by a checkpoint");
+        tracing::warn!(group = %core.id, entry = %damaged, "a damaged entry of the Raft log was replaced by a checkpoint");
+        core.log.purge(core.id, upto);
+        return true;
+    }
+    let why = format!("{CORRUPT}: entry {damaged} of the Raft log is damaged and was not applied yet");
+    tracing::error!(group = %core.id, why, "the log of a group is damaged; the group stays down on this node");
+    core.publish(Some(GroupState::Failed(why.into())));
+    false
 }
 
 /// Waits until it makes sense to start again. False if it never does.
@@ -243,23 +277,22 @@ impl Care<'_> {
         }
     }
 
-    /// A group whose log was damaged is whole again once it follows as a learner. That it has nobody to follow it cannot know: what it
-    /// has of the members may be from before they came.
+    /// A group whose log was damaged is whole again once it follows as a learner, by members of whom a leader has said since the damage
+    /// that they are the newest. What the log itself says of the members may be from before this node had a vote.
     async fn leave_quarantine(&self) {
         if !self.core.is_quarantined() {
             return;
         }
-        let me = self.core.node.0;
-        let may_leave = self.core.with_metrics(|m| {
-            let voters: Vec<u64> = m.membership_config.voter_ids().collect();
-            m.current_leader.is_some_and(|l| l != me) && !voters.is_empty() && !voters.contains(&me)
-        });
-        if may_leave != Some(true) {
+        let Some(withdrawn) = self.core.vote_withdrawn() else { return };
+        let has_followed =
+            self.core.with_metrics(|m| m.membership_config.log_id().as_ref().map(pos) >= Some(withdrawn));
+        if has_followed != Some(true) {
             return;
         }
         let (done, saved) = tokio::sync::oneshot::channel();
         self.core.log.set_quarantined(self.core.id, false, Box::new(move |result| drop(done.send(result))));
         if matches!(saved.await, Ok(Ok(()))) {
+            rt::sometimes!("raft: a damaged log became whole");
             tracing::info!(group = %self.core.id, "the log of a group is whole again");
             self.core.set_quarantined(false);
         }

@@ -30,6 +30,19 @@ pub(super) struct Replayed {
     pub(super) repaired: Option<(u64, usize)>,
 }
 
+impl Replayed {
+    fn new(next_number: u64) -> Self {
+        Self {
+            groups: BTreeMap::new(),
+            heads: BTreeMap::new(),
+            segments: Vec::new(),
+            current: None,
+            next_number,
+            repaired: None,
+        }
+    }
+}
+
 /// One segment of the chain, read.
 struct Link {
     number: u64,
@@ -49,16 +62,23 @@ pub(super) fn replay(dir: &Path, on_corruption: OnCorruption) -> Result<Replayed
     let io = |error| OpenError::Io { path: dir.to_owned(), error };
     let numbers = files::list(dir).map_err(io)?;
     let next_number = numbers.last().map_or(1, |n| n + 1);
-    let Chain { links: mut chain, beyond, mut damage } = read_chain(dir, &numbers).map_err(io)?;
-    let mut replayed = Replayed {
-        groups: BTreeMap::new(),
-        heads: BTreeMap::new(),
-        segments: Vec::new(),
-        current: None,
-        next_number,
-        repaired: None,
-    };
-    if damage.is_none() {
+    let Chain { links: mut chain, mut beyond, whole, mut damage } = read_chain(dir, &numbers).map_err(io)?;
+    let mut replayed = Replayed::new(next_number);
+    if let Some(found) = &damage {
+        let mut newest: Vec<Link> = beyond.drain(..whole).collect();
+        newest.reverse();
+        let mut without = Replayed::new(next_number);
+        if !newest.is_empty() && apply(&newest, &mut without).is_none() {
+            tracing::warn!(
+                segment = found.segment,
+                offset = found.offset,
+                "a damaged segment of the Raft log is not needed any more"
+            );
+            (chain, replayed, damage) = (newest, without, None);
+        } else {
+            beyond.extend(newest);
+        }
+    } else {
         damage = apply(&chain, &mut replayed);
     }
     if let Some(damage) = damage {
@@ -114,12 +134,14 @@ fn wipe(file: &File, bytes: &[u8], end: usize) -> io::Result<()> {
 struct Chain {
     links: Vec<Link>,
     beyond: Vec<Link>,
+    /// How many of those are behind all damage: they come first, the newest before the others.
+    whole: usize,
     damage: Option<Damage>,
 }
 
 /// Reads the segments that count: the last one that has begun, and back from there as far as there are any.
 fn read_chain(dir: &Path, numbers: &[u64]) -> io::Result<Chain> {
-    let mut chain = Chain { links: Vec::new(), beyond: Vec::new(), damage: None };
+    let mut chain = Chain { links: Vec::new(), beyond: Vec::new(), whole: 0, damage: None };
     for number in numbers.iter().rev() {
         // The segment that is wanted next and where it ends, according to the one after it.
         let wanted = chain.links.last().and_then(|link| match link.decoded.records.first().map(|f| &f.record) {
@@ -141,6 +163,9 @@ fn read_chain(dir: &Path, numbers: &[u64]) -> io::Result<Chain> {
         };
         let link = Link { number: *number, end: end.min(decoded.end), bytes, decoded };
         if let Some(what) = what {
+            if chain.damage.is_none() {
+                chain.whole = chain.links.len();
+            }
             chain.damage = Some(Damage { segment: *number, offset: link.decoded.end, what });
             chain.beyond.append(&mut chain.links);
         }

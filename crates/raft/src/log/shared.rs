@@ -43,8 +43,11 @@ struct SegmentInfo {
     capacity: usize,
     /// Entries in it that are needed.
     live: u64,
-    /// A write or sync of it failed: nobody knows what the disk will make of it, and it is not used again.
+    /// A write or sync of it failed, or what was read is not what was written: nobody knows what the disk will make of it, and it is
+    /// not used again.
     is_suspect: bool,
+    /// What was read is not what was written: it goes as soon as checkpoints have taken its place.
+    is_damaged: bool,
 }
 
 #[derive(Debug, Default)]
@@ -58,6 +61,8 @@ struct State {
     next_number: u64,
     /// Entries in memory that could be read from disk as well, oldest first.
     cached: VecDeque<(GroupId, LogPos, u64)>,
+    /// The newest entry of each group that was not read as it was written, until somebody asks.
+    damaged: BTreeMap<GroupId, LogPos>,
     cached_bytes: u64,
 }
 
@@ -76,6 +81,8 @@ pub(crate) struct Usage {
     pub(crate) bytes: u64,
     /// The groups that need the oldest segment.
     pub(crate) oldest: Vec<GroupId>,
+    /// Some segment is damaged.
+    pub(crate) is_damaged: bool,
 }
 
 pub(super) struct Shared {
@@ -251,6 +258,21 @@ impl Shared {
         all
     }
 
+    /// An entry is not on the disk any more as it was written.
+    pub(super) fn found_damage(&self, group: GroupId, pos: LogPos, segment: u64) {
+        let mut state = self.state();
+        if let Some(info) = state.segments.get_mut(&segment) {
+            (info.is_suspect, info.is_damaged) = (true, true);
+        }
+        let newest = state.damaged.entry(group).or_insert(pos);
+        *newest = pos.max(*newest);
+        self.publish(&state);
+    }
+
+    pub(super) fn take_damaged(&self, group: GroupId) -> Option<LogPos> {
+        self.state().damaged.remove(&group)
+    }
+
     /// The last entry of each leader from `first` to `last`.
     pub(super) fn leaders(&self, group: GroupId, first: u64, last: u64) -> Vec<LogPos> {
         let state = self.state();
@@ -335,7 +357,7 @@ impl Shared {
 
     pub(super) fn opened(&self, number: u64, file: Arc<File>, capacity: usize) {
         let mut state = self.state();
-        state.segments.insert(number, SegmentInfo { file, capacity, live: 0, is_suspect: false });
+        state.segments.insert(number, SegmentInfo { file, capacity, live: 0, is_suspect: false, is_damaged: false });
         self.publish(&state);
     }
 
@@ -434,7 +456,7 @@ impl Shared {
             _ => Vec::new(),
         };
         self.usage.send_if_modified(|usage| {
-            let now = Usage { bytes, oldest };
+            let now = Usage { bytes, oldest, is_damaged: state.segments.values().any(|s| s.is_damaged) };
             let is_new = *usage != now;
             *usage = now;
             is_new

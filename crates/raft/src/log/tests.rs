@@ -312,6 +312,61 @@ fn repair_keeps_what_is_whole_and_takes_the_vote_from_every_group() {
     }
 }
 
+/// Three full segments, of which the first is not needed any more but still there; one bit is flipped in `which`.
+fn rotten_behind_a_purge(which: &str) -> Disk {
+    let disk = Disk::new(4);
+    run_blocking(4, &disk, || {
+        let log = Log::open(&config()).unwrap();
+        for i in 0..20 {
+            log.append(A, vec![entry(1, i, 300)], Box::new(|_| ())).unwrap();
+            log.flush_now().unwrap();
+        }
+        log.purge(A, pos(1, 8));
+        log.flush_now().unwrap();
+    });
+    assert!(disk.rot(Path::new(which), 300, 3));
+    disk.process_died();
+    disk
+}
+
+#[test]
+fn damage_in_a_segment_that_nobody_needs_is_no_damage() {
+    let disk = rotten_behind_a_purge("/log/0000000000000001.log");
+    run_blocking(5, &disk, || {
+        let log = Log::open(&config()).unwrap();
+        assert_eq!((log.head(A).purged, log.quarantined()), (Some(pos(1, 8)), [].into()));
+        assert_eq!(log.read_now(A, 9, 99).unwrap(), (9..20).map(|i| entry(1, i, 300)).collect::<Vec<_>>());
+    });
+    assert!(disk.files().iter().all(|(path, _)| path != Path::new("/log/0000000000000001.log")));
+    let disk = rotten_behind_a_purge("/log/0000000000000003.log");
+    let error = run_blocking(5, &disk, || Log::open(&config()).unwrap_err());
+    assert!(matches!(error, OpenError::Corrupt { .. }), "{error}");
+}
+
+#[test]
+fn an_entry_that_is_not_read_as_it_was_written_is_noted_and_its_segment_goes() {
+    let disk = Disk::new(5);
+    run_blocking(5, &disk, || {
+        let log = Log::open(&config()).unwrap();
+        for i in 0..20 {
+            log.append(A, vec![entry(1, i, 300)], Box::new(|_| ())).unwrap();
+            log.flush_now().unwrap();
+        }
+        assert!(disk.rot(Path::new("/log/0000000000000001.log"), 300, 3));
+        let read = block_on(log.read(A, 0, 99, usize::MAX));
+        assert_eq!(read.unwrap_err().kind(), std::io::ErrorKind::InvalidData);
+        let usage = log.usage().borrow().clone();
+        assert!(usage.is_damaged && usage.oldest == [A], "{usage:?}");
+        let damaged = log.take_damaged(A).unwrap();
+        assert_eq!(log.take_damaged(A), None);
+        log.purge(A, damaged.max(log.last_in_oldest(A).map(|last| pos(1, last.0)).unwrap()));
+        log.flush_now().unwrap();
+        log.housekeep();
+        assert!(!log.usage().borrow().is_damaged);
+        assert!(!rt::fs::exists(Path::new("/log/0000000000000001.log")));
+    });
+}
+
 #[test]
 fn a_process_that_was_killed_leaves_a_log_that_opens_and_locks_out_a_second_one() {
     let disk = Disk::new(6);

@@ -33,7 +33,7 @@ impl PageStore {
 
     /// What a damaged page should be. None, and the note of it is dropped: a newer page in memory, or an install, will replace it.
     /// Waits for a checkpoint that is under way.
-    pub fn wanted(&self, page: PageNo) -> Option<WantedPage> {
+    pub fn wanted_or_forget(&self, page: PageNo) -> Option<WantedPage> {
         let checkpoint = {
             let disk = self.shared.disk.lock().unwrap_or_else(PoisonError::into_inner);
             disk.meta.as_ref().filter(|_| !disk.installing).map(|meta| (meta.version, meta.pages))

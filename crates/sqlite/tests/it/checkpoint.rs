@@ -234,7 +234,7 @@ fn damaged_pages_are_noted_and_mended_with_those_of_a_member_that_is_ahead() {
     assert_eq!(store.pin_committed().database_hash(), Err(ReadError::Corrupt { page: PageNo(1) }));
     assert_eq!(*store.damaged().borrow(), [PageNo(1), PageNo(6), last].into());
     for page in [PageNo(1), PageNo(6)] {
-        let wanted = store.wanted(page).unwrap();
+        let wanted = store.wanted_or_forget(page).unwrap();
         let image = peer.page_for(&wanted).unwrap();
         let mut wrong = *image;
         wrong[100] ^= 1;
@@ -243,5 +243,5 @@ fn damaged_pages_are_noted_and_mended_with_those_of_a_member_that_is_ahead() {
     }
     assert_eq!(*store.damaged().borrow(), [last].into());
     assert_eq!(store.pin_committed().database_hash(), Err(ReadError::Corrupt { page: last }));
-    assert_eq!(peer.page_for(&store.wanted(last).unwrap()), None, "it has another one by now");
+    assert_eq!(peer.page_for(&store.wanted_or_forget(last).unwrap()), None, "it has another one by now");
 }

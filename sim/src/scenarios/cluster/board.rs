@@ -39,6 +39,11 @@ impl Board {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether a node's disk changes what it keeps.
+    pub(super) fn is_rotten(&self, node: u64) -> bool {
+        self.known().rotten == Some(node)
+    }
+
     /// A machine asks for a token.
     pub(super) fn want(&self, node: u64) {
         self.known().wanted.insert(node);
@@ -85,7 +90,7 @@ impl Board {
     /// A node has checked its copy.
     pub(super) fn checked(&self, node: u64, check: &DatabaseCheck) {
         let (name, version) = (check.name.to_string(), check.version);
-        if !check.problems.is_empty() && self.known().rotten == Some(node) {
+        if !check.problems.is_empty() && self.is_rotten(node) {
             // It has to be gone in the end: then the copies must be equal.
             rt::sometimes!("rot: a check found a damaged page");
             self.known().newest.insert((node, name), (version, "damaged".to_owned()));

@@ -2,10 +2,11 @@
 
 use super::board::Board;
 use crate::world::{Process, Software, host};
-use api::control::{Client, InitRequest, JoinRequest, NodeState, ProblemKind, TokenRequest};
+use api::control::{Client, InitRequest, JoinRequest, NodeState, ProblemKind, TokenRequest, TroubleKind};
 use bowline::config::{NodeConfig, Sizes};
 use cluster::Transport;
 use futures::future::BoxFuture;
+use raft::OnCorruption;
 use rt::sim::Dice;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,6 +23,7 @@ pub(in crate::scenarios) const EXPECTED_LOGS: &[&str] = &[
     "the page hashes could not be written; the next checkpoint tries again",
     "a segment of the Raft log that nobody needs stays",
     "removed segments of the Raft log may come back",
+    "the members could not be noted; the next change tries again",
     "a unit did not start",
     "a unit failed",
     // Leaders that are lost.
@@ -81,7 +83,7 @@ impl Software for Daemon {
                 dqlite_listen: format!("0.0.0.0:{DQLITE_PORT}"),
                 transport: Transport::Plain,
                 sizes,
-                on_damaged_log: raft::OnCorruption::Refuse,
+                on_damaged_log: if board.is_rotten(process.id) { OnCorruption::Repair } else { OnCorruption::Refuse },
                 notify: false,
             };
             let client = Client::new(config.socket.clone(), Duration::from_secs(40));
@@ -113,6 +115,11 @@ async fn operate(id: u64, client: Client, board: &Board) {
             },
             Ok(NodeState::Ready) => {
                 board.joined(id);
+                if has_failed(&client).await {
+                    // As the guide says: it is started again.
+                    rt::sometimes!("a database had failed on a node, which was started again");
+                    drop(client.stop().await);
+                }
                 help(&client, board).await;
                 check(id, &client, board).await;
             }
@@ -128,6 +135,11 @@ fn init(id: u64) -> InitRequest {
 
 fn join(id: u64, token: String) -> JoinRequest {
     JoinRequest { token, name: Some(host(id)), address: Some(host(id)), dqlite_address: Some(host(id)) }
+}
+
+async fn has_failed(client: &Client) -> bool {
+    let status = client.status().await;
+    status.is_ok_and(|status| status.troubles.iter().any(|trouble| trouble.kind == TroubleKind::Failed))
 }
 
 async fn help(client: &Client, board: &Board) {

@@ -3,10 +3,12 @@
 use super::{Node, problem};
 use api::control::{
     ByteStream, Created, DatabaseCheck, DatabaseContents, DatabaseInfo, Dropped, Export, Problem, TableContents,
+    Trouble, TroubleKind,
 };
 use base::{DbName, PageNo};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
+use raft::GroupState;
 use sqlite::{PAGE_SIZE, View};
 use std::path::Path;
 use std::sync::Arc;
@@ -34,6 +36,18 @@ fn info(database: &Database, names: &super::Names) -> DatabaseInfo {
         leader: leader.map(|id| names.get(&id).cloned().unwrap_or_else(|| id.to_string())),
         copies: (membership.all_voters().len() + membership.learners.len()) as u64,
     }
+}
+
+/// What is wrong with a database on this node, if anything is.
+pub(super) fn trouble(database: &Database) -> Option<Trouble> {
+    let status = database.group().status();
+    let (kind, why) = match &status.state {
+        GroupState::Suspended(why) => (TroubleKind::Suspended, why.to_string()),
+        GroupState::Failed(why) => (TroubleKind::Failed, why.to_string()),
+        _ if status.is_quarantined => (TroubleKind::WithoutVote, "its Raft log was damaged".to_owned()),
+        _ => return None,
+    };
+    Some(Trouble { database: database.name().clone(), kind, why })
 }
 
 const PAGE_BYTES: u64 = PAGE_SIZE as u64;

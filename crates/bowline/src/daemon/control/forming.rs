@@ -4,7 +4,8 @@ use super::membership;
 use super::{Node, Phase, millis, problem};
 use crate::daemon::addresses::{completed, host};
 use crate::daemon::error::NodeError;
-use crate::daemon::node::{Formation, Introduction, blocking, founding_mark, identity_dir};
+use crate::daemon::known_members::KnownMembers;
+use crate::daemon::node::{Formation, blocking, founding_mark, identity_dir};
 use api::control::{Formed, InitRequest, JoinRequest, Problem};
 use cluster::{ClusterError, JoinAs, MemberAddress, NodeIdentity, NodeName, Token};
 use rt::time::Instant;
@@ -24,7 +25,7 @@ pub(super) async fn init(node: &Node, request: InitRequest) -> Result<Formed, Pr
         // The mark first: a node with an identity and without it would wait for a cluster that does not exist.
         rt::fs::write_atomic(&mark, b"").map_err(|source| NodeError::State { path: mark.clone(), source })?;
         let identity = NodeIdentity::found(&dir, &who, transport)?;
-        Ok(Formation { identity, founding: Some(mark), introduction: None })
+        Ok(Formation { identity, founding: Some(mark) })
     });
     let formation = formation.await.map_err(|e| problem(&e))?;
     node.form(formation).await;
@@ -37,12 +38,15 @@ pub(super) async fn join(node: &Node, request: JoinRequest) -> Result<Formed, Pr
     let token: Token = request.token.parse().map_err(|e: ClusterError| problem(&e))?;
     let who = who(node, request.name, request.address, request.dqlite_address).await?;
     let dir = identity_dir(node.config());
-    let config = node.config().clone();
-    let introduce = move |members: &[MemberAddress]| Introduction::save(&config, members);
+    let known = KnownMembers::of(node.config());
+    // On disk, because the daemon may be killed before `sys` has come over.
+    let introduce = move |members: &[MemberAddress]| {
+        let members = members.iter().map(|member| (member.node, member.address.clone())).collect();
+        known.save(&members).map_err(|error| ClusterError::File { path: known.path().to_owned(), error })
+    };
     let joined = cluster::join(&dir, &token, &who, node.config().transport, JOIN_MAX, introduce);
     let joined = joined.await.map_err(|e| problem(&e))?;
-    let introduction = Introduction::of(node.config(), joined.members);
-    let formation = Formation { identity: joined.identity, founding: None, introduction: Some(introduction) };
+    let formation = Formation { identity: joined.identity, founding: None };
     node.form(formation).await;
     formed(node, began).await
 }

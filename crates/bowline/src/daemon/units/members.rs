@@ -2,7 +2,8 @@
 
 use super::Network;
 use crate::daemon::error::NodeError;
-use crate::daemon::node::{Formation, Introduction, blocking};
+use crate::daemon::known_members::KnownMembers;
+use crate::daemon::node::{Formation, blocking};
 use ::raft::RaftHost;
 use ::store::Store;
 use base::Fault;
@@ -27,12 +28,13 @@ pub(crate) struct Members {
 /// Follows the membership; on the leader makes it so.
 pub(crate) struct MembersUnit {
     formation: Formation,
+    known: KnownMembers,
     network: Option<Ready<Network>>,
 }
 
 impl MembersUnit {
-    pub(crate) fn new(formation: Formation) -> Self {
-        Self { formation, network: None }
+    pub(crate) fn new(formation: Formation, known: KnownMembers) -> Self {
+        Self { formation, known, network: None }
     }
 }
 
@@ -41,12 +43,8 @@ impl Unit for MembersUnit {
     type Provides = Members;
 
     async fn start(&mut self, (network, host, store): Self::Needs, context: &Context) -> Result<Members, UnitError> {
-        let Formation { identity, founding, introduction } = self.formation.clone();
-        if let Some(introduction) = &introduction {
-            for member in &introduction.members {
-                network.mesh.set_address(member.node, &member.address);
-            }
-        }
+        let Formation { identity, founding } = self.formation.clone();
+        self.known.introduce(&network.mesh, identity.record.node).await;
         if founding.is_some() {
             store.bootstrap(&identity.record.address).await.map_err(NodeError::Store)?;
         }
@@ -68,7 +66,9 @@ impl Unit for MembersUnit {
         network.board.plug(Service::Cluster, cluster.member_handler());
         self.network = Some(network);
         let (sender, placed) = watch::channel(None);
-        context.scope.spawn_droppable("announce", announce(cluster.clone(), introduction, sender));
+        context.scope.spawn_droppable("announce", announce(cluster.clone(), sender));
+        let follow = self.known.clone().follow((*host).clone(), store.sys().group().clone());
+        context.scope.spawn_droppable("note members", follow);
         Ok(Members { cluster, placed })
     }
 
@@ -82,13 +82,10 @@ impl Unit for MembersUnit {
 }
 
 /// Tells the cluster that this node runs, until it has heard.
-async fn announce(cluster: Cluster, introduction: Option<Introduction>, placed: watch::Sender<Option<Placement>>) {
+async fn announce(cluster: Cluster, placed: watch::Sender<Option<Placement>>) {
     loop {
         match cluster.announce(ANNOUNCE_MAX).await {
             Ok(placement) => {
-                if let Some(introduction) = introduction {
-                    introduction.forget().await;
-                }
                 placed.send_replace(Some(placement));
                 return;
             }

@@ -4,6 +4,7 @@ use crate::token::Secret;
 use crate::{ClusterError, JoinAs};
 use base::{GroupId, NodeId, Role};
 use bytes::Bytes;
+use raft::LogPos;
 use rpc::Fingerprint;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,7 @@ pub(crate) const REDEEM_FOR: u16 = 1;
 pub(crate) const ANNOUNCE: u16 = 2;
 /// Are you there? Method of the cluster service; nothing in, nothing out.
 pub(crate) const PROBE: u16 = 3;
-/// A member's logs were damaged: method of the cluster service; nothing out.
+/// A member's logs were damaged: method of the cluster service.
 pub(crate) const DAMAGED: u16 = 4;
 
 /// A machine asks to be let in.
@@ -86,6 +87,13 @@ pub(crate) struct Damaged {
     pub(crate) groups: Vec<GroupId>,
 }
 
+/// By the newest members of these groups, made at these positions, the damaged member has no vote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Withdrawn {
+    pub(crate) form: u16,
+    pub(crate) groups: Vec<(GroupId, LogPos)>,
+}
+
 /// The member has its role.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Announced {
@@ -94,10 +102,46 @@ pub(crate) struct Announced {
     pub(crate) voters: Vec<NodeId>,
 }
 
-/// Reads what a stranger asks and writes what was read: none if it is no request to join. For tests of the decoder from
-/// outside.
-pub fn recode_join_request(bytes: &[u8]) -> Option<Bytes> {
-    encode(&decode::<JoinRequest>(bytes).ok()?).ok()
+/// What bytes are taken for: the way in for tests of the decoders from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MessageKind {
+    /// A machine asks to be let in.
+    Join,
+    /// A member passes that on.
+    JoinFor,
+    /// A machine is let in.
+    Joined,
+    /// A member says that it runs.
+    Announce,
+    /// It has its role.
+    Announced,
+    /// A member's logs were damaged.
+    Damaged,
+    /// In which groups it has no vote any more.
+    Withdrawn,
+}
+
+impl MessageKind {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Join, Self::JoinFor, Self::Joined, Self::Announce, Self::Announced, Self::Damaged, Self::Withdrawn];
+
+    /// Reads `bytes` and writes what was read: none if they are no such message.
+    pub fn recode(self, bytes: &[u8]) -> Option<Bytes> {
+        match self {
+            Self::Join => again::<JoinRequest>(bytes),
+            Self::JoinFor => again::<JoinRequestFor>(bytes),
+            Self::Joined => again::<JoinAnswer>(bytes),
+            Self::Announce => again::<Announce>(bytes),
+            Self::Announced => again::<Announced>(bytes),
+            Self::Damaged => again::<Damaged>(bytes),
+            Self::Withdrawn => again::<Withdrawn>(bytes),
+        }
+    }
+}
+
+fn again<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<Bytes> {
+    encode(&decode::<T>(bytes).ok()?).ok()
 }
 
 pub(crate) fn encode(message: &impl Serialize) -> Result<Bytes, ClusterError> {
