@@ -40,15 +40,13 @@ impl KnownMembers {
         serde_json::from_slice(&rt::fs::read(&self.path)?).map_err(io::Error::other)
     }
 
-    /// Tells the mesh where the others are, if it knows of nobody yet.
+    /// Tells the mesh where those are that it does not know yet: a log that was cut may name some of the members only.
     pub(super) async fn introduce(&self, mesh: &Mesh, me: NodeId) {
-        if mesh.peers().into_iter().any(|peer| peer != me) {
-            return;
-        }
         let file = self.clone();
         match rt::blocking::run(move || file.load()).await.map_err(io::Error::other).flatten() {
             Ok(members) => {
-                for (node, address) in members.into_iter().filter(|(node, _)| *node != me) {
+                let unknown = |node: NodeId| node != me && mesh.address(node).is_none();
+                for (node, address) in members.into_iter().filter(|(node, _)| unknown(*node)) {
                     mesh.set_address(node, address);
                 }
             }
