@@ -50,17 +50,17 @@ fn an_acknowledgement_before_the_sync_is_caught() {
 
 #[test]
 fn a_lease_that_never_ends_is_caught() {
-    is_caught("cluster", "raft.lease-for-ever", 5154..5155);
+    is_caught("cluster", "raft.lease-for-ever", 5040..5041);
 }
 
 #[test]
 fn a_database_left_behind_by_the_leader_of_sys_is_caught() {
-    is_caught("forming", "cluster.leave-others-behind", 2..3);
+    is_caught("forming", "cluster.leave-others-behind", 14..15);
 }
 
 #[test]
 fn a_leader_that_waits_for_ever_to_hand_over_is_caught() {
-    is_caught("forming", "raft.wait-for-the-silent", 208..209);
+    is_caught("forming", "raft.wait-for-the-silent", 212..213);
 }
 
 #[test]

@@ -18,6 +18,6 @@ pub use routes::router;
 pub use serve::serve;
 pub use types::{
     Created, DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Formed, Health, InitRequest,
-    JoinRequest, NodeInfo, NodeState, Readiness, Reboot, Status, TableContents, TokenInfo, TokenIssued, TokenRequest,
-    TokenState, Trouble, TroubleKind, UnitStatus,
+    JoinRequest, NodeInfo, NodeState, Parted, Readiness, Reboot, Status, TableContents, TokenInfo, TokenIssued,
+    TokenRequest, TokenState, Trouble, TroubleKind, UnitStatus,
 };

@@ -8,8 +8,8 @@
 
 use api::control::{
     ByteStream, Client, ClientError, Control, Created, DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest,
-    Dropped, Export, Formed, InitRequest, JoinRequest, NodeInfo, NodeState, PAGES, Problem, ProblemKind, Readiness,
-    Reboot, Status, TokenInfo, TokenIssued, TokenRequest, router, serve,
+    Dropped, Export, Formed, InitRequest, JoinRequest, NodeInfo, NodeState, PAGES, Parted, Problem, ProblemKind,
+    Readiness, Reboot, Status, TokenInfo, TokenIssued, TokenRequest, router, serve,
 };
 use base::{DbName, NodeId};
 use bytes::Bytes;
@@ -69,6 +69,9 @@ impl Control for Node {
     }
     fn nodes(&self) -> BoxFuture<'_, Result<Vec<NodeInfo>, Problem>> {
         ready(Ok(vec![]))
+    }
+    fn node_remove(&self, name: &str, _: bool) -> BoxFuture<'_, Result<Parted, Problem>> {
+        ready(refused(&format!("asked for {name:?}")))
     }
     fn init(&self, _: InitRequest) -> BoxFuture<'_, Result<Formed, Problem>> {
         ready(refused("a member already"))

@@ -4,6 +4,7 @@
 //! 4 refused for safety, 5 timed out.
 
 pub mod args;
+mod confirm;
 mod daemon_process;
 mod db;
 mod dev;
@@ -107,7 +108,8 @@ async fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Status(args) => status::run(context, &args).await,
         Command::Sql(args) => sql::run(context, args).await,
         Command::Db(command) => db::run(context, command).await,
-        Command::Node(args::NodeCommand::List) => node::list(context).await,
+        Command::Leave(args) => node::leave(context, &args).await,
+        Command::Node(command) => node::run(context, command).await,
         Command::Token(command) => token::run(context, command).await,
         Command::Dev(args) => dev::run(context, &args).await,
         Command::Start(args) => start::run(context, args).await,

@@ -14,6 +14,7 @@ mod control;
 mod error;
 mod known_members;
 mod node;
+mod parting;
 mod service_manager;
 mod switchboard;
 mod units;
@@ -22,6 +23,7 @@ pub use error::{NodeError, PAGES};
 
 use crate::config::NodeConfig;
 use api::control::Problem;
+use futures::FutureExt;
 use known_members::KnownMembers;
 use lifecycle::{Settings, Shutdown, Supervisor, UnitError, UnitOptions};
 use node::{Formation, Node, Running, Sockets};
@@ -29,19 +31,39 @@ use raft::HostConfig;
 use rt::net::Listener;
 use sd_notify::NotifyState;
 use service_manager::ServiceManager;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use store::StoreConfig;
 use units::{DqliteUnit, MembersUnit, NetworkUnit, RaftUnit, StoreUnit};
 
+/// How long requests may take to end when everything else has.
+const ANSWERS_MAX: Duration = Duration::from_secs(2);
+
 /// Runs one node until `stop` is requested, or its API is asked for a stop, and it has stopped in order. A stop at any moment, also
 /// while the node starts, is an ordinary end; a second request shortens the deadlines. `stop` may be shared by several nodes.
+///
+/// A node that is removed from its cluster stops in order, puts its state aside, and goes on as a machine that belongs to none.
 pub async fn run(config: NodeConfig, stop: Shutdown) -> Result<(), Problem> {
-    run_node(config, stop).await.map_err(|error| control::problem(&error))
+    loop {
+        match run_node(config.clone(), stop.clone()).await {
+            Ok(Ended::Stopped) => return Ok(()),
+            Ok(Ended::Dismissed) => {}
+            Err(error) => return Err(control::problem(&error)),
+        }
+    }
 }
 
-async fn run_node(config: NodeConfig, stop: Shutdown) -> Result<(), NodeError> {
+/// How the life of a node ended.
+enum Ended {
+    Stopped,
+    /// It was removed, and its state was put aside.
+    Dismissed,
+}
+
+async fn run_node(config: NodeConfig, stop: Shutdown) -> Result<Ended, NodeError> {
     let _lock = node::take_directory(&config).await?;
+    parting::finish(&config).await?;
     let sockets = Sockets::bind(&config).await?;
     let identity = node::load_identity(&config).await?;
     let control = bind_unix(&config.socket, "the control socket")?;
@@ -88,19 +110,42 @@ async fn run_node(config: NodeConfig, stop: Shutdown) -> Result<(), NodeError> {
     let asked_by_api = async {
         node.stop_asked().await;
         node.stopping();
-        manager.tell(&[NotifyState::Stopping]);
+        // Who only leaves the cluster goes on.
+        if !node.is_dismissed() {
+            manager.tell(&[NotifyState::Stopping]);
+        }
         shutdown.request();
         std::future::pending::<()>().await;
     };
+    let both = async {
+        let mut serving = pin!(serving.fuse());
+        let ended = tokio::select! {
+            biased;
+            ended = living => ended,
+            // It only ends when it is told that the node's life has.
+            () = async { (&mut serving).await; std::future::pending().await } => Ok(()),
+        };
+        if rt::time::timeout(ANSWERS_MAX, serving).await.is_err() {
+            tracing::info!("requests on the control socket were cut off");
+        }
+        ended
+    };
     // The node's life decides; the rest runs beside it and ends with it.
-    let (ended, ()) = tokio::select! {
+    let ended = tokio::select! {
         biased;
-        both = async { tokio::join!(living, serving) } => both,
-        () = asking => (Ok(()), ()),
-        () = asked_by_api => (Ok(()), ()),
+        ended = both => ended,
+        () = asking => Ok(()),
+        () = asked_by_api => Ok(()),
         never = manager.feed() => match never {},
     };
-    ended
+    ended?;
+    match node.units().filter(|_| node.is_dismissed()) {
+        Some(units) => {
+            parting::put_aside(node.config(), units.record.node).await?;
+            Ok(Ended::Dismissed)
+        }
+        None => Ok(Ended::Stopped),
+    }
 }
 
 /// Keeps the units of a formed node up until the shutdown.
@@ -159,7 +204,8 @@ fn compose(supervisor: &mut Supervisor, node: &Node, formation: &Formation) -> R
     });
     let store = supervisor.add("store", store, (network.clone(), raft.clone()), stop_late);
 
-    let members = MembersUnit::new(formation.clone(), KnownMembers::of(config));
+    let removed = node.clone();
+    let members = MembersUnit::new(formation.clone(), KnownMembers::of(config), Arc::new(move || removed.dismiss()));
     let members = supervisor.add("members", members, (network.clone(), raft, store.clone()), options);
 
     let dqlite = DqliteUnit::new(config.dqlite_socket(), sockets.dqlite_address, sockets.dqlite, formation.clone());

@@ -3,6 +3,7 @@
 mod damaged;
 mod directory;
 mod handover;
+mod parting;
 mod service;
 
 pub use handover::hand_over;
@@ -237,11 +238,6 @@ impl Cluster {
             matches!(answer, Ok(_) | Err(CallError::Refused(_))).then_some(node)
         });
         join_all(asked).await.into_iter().flatten().collect()
-    }
-
-    /// Starts to let a member go: its roles move to others, leadership first, then it is removed. Returns when that is begun.
-    pub async fn leave(&self, node: NodeId) -> Result<(), ClusterError> {
-        node_rows::part(self.0.sys.as_ref(), node, NodeRowState::Leaving).await
     }
 
     /// Hands over the leadership of every group that this node leads; see [`hand_over`].

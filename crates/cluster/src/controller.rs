@@ -313,7 +313,7 @@ async fn caught_up(group: &Group, voters: &BTreeSet<NodeId>) -> Result<(), Clust
 async fn let_go(inner: &Inner, rows: &[NodeRow], assignment: &Assignment) -> Result<(), ClusterError> {
     let gone = rows.iter().filter(|row| row.state == NodeRowState::Leaving && !assignment.contains_key(&row.node));
     for row in gone {
-        node_rows::part(inner.sys.as_ref(), row.node, NodeRowState::Removed).await?;
+        node_rows::part(inner.sys.as_ref(), row.node, NodeRowState::Leaving).await?;
     }
     Ok(())
 }

@@ -183,6 +183,34 @@ pub enum ClusterError {
     /// Raft refused a change.
     #[error(transparent)]
     Raft(#[from] raft::ChangeError),
+    /// No node of that name is there.
+    #[error("there is no node {name}")]
+    NoSuchNode {
+        /// The name.
+        name: String,
+    },
+    /// The cluster would end with it.
+    #[error("{name} is the only member")]
+    LastMember {
+        /// Its name.
+        name: String,
+    },
+    /// Its removal would cost something that nobody has agreed to.
+    #[error("{name} is not removed: {why}")]
+    UnsafeRemoval {
+        /// Its name.
+        name: String,
+        /// What it would cost.
+        why: String,
+    },
+    /// A node is on its way out, and was not gone in time.
+    #[error("{name} is leaving, but has not gone within {} s", waited.as_secs_f64())]
+    NotGone {
+        /// Its name.
+        name: String,
+        /// How long was waited.
+        waited: Duration,
+    },
     /// A call to a member failed.
     #[error(transparent)]
     Call(CallError),
@@ -241,6 +269,10 @@ impl Fault for ClusterError {
             Self::NoLeader => code::NO_LEADER,
             Self::Message { .. } => code::MESSAGE,
             Self::Row { .. } => code::ROW,
+            Self::NoSuchNode { .. } => code::NO_SUCH_NODE,
+            Self::LastMember { .. } => code::LAST_MEMBER,
+            Self::UnsafeRemoval { .. } => code::UNSAFE_REMOVAL,
+            Self::NotGone { .. } => code::NOT_GONE,
             Self::Store(error) => error.code(),
             Self::Raft(error) => error.code(),
             Self::Call(error) => error.code(),
@@ -252,7 +284,8 @@ impl Fault for ClusterError {
         match self {
             Self::Unreachable { .. } => Disposition::Retry { after: Duration::from_secs(2) },
             Self::NoLeader | Self::NotPlaced { .. } => Disposition::Retry { after: Duration::from_millis(500) },
-            Self::NotMember { .. } => Disposition::Gone,
+            Self::NotMember { .. } | Self::NoSuchNode { .. } => Disposition::Gone,
+            Self::NotGone { .. } => Disposition::Retry { after: Duration::from_secs(1) },
             Self::Damaged { .. } | Self::Row { .. } => Disposition::Corrupt,
             Self::Certificate { .. } => Disposition::Bug,
             Self::Connect { error, .. } => error.disposition(),

@@ -14,7 +14,7 @@ pub(crate) const JOINING_MAX: Duration = Duration::from_mins(15);
 ///
 /// ```text
 ///   Joining --it runs and says so--> Member --leave--> Leaving --out of all groups--> Removed
-///   Joining --lapsed, or joined anew--> Removed
+///   Joining --lapsed, removed, or joined anew--> Removed
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NodeRowState {
@@ -133,6 +133,11 @@ pub(crate) async fn by_fingerprint(sys: &dyn SysSql, key: Fingerprint) -> Result
     Ok(select(sys, ReadLevel::Linearizable, "WHERE fingerprint = ?1", params).await?.pop())
 }
 
+/// The row of a node.
+pub(crate) async fn by_id(sys: &dyn SysSql, node: NodeId) -> Result<Option<NodeRow>, ClusterError> {
+    Ok(select(sys, ReadLevel::Linearizable, "WHERE id = ?1", vec![to_sql(node).into()]).await?.pop())
+}
+
 /// A node that is not removed and has this name or this address.
 pub(crate) async fn in_the_way(
     sys: &dyn SysSql,
@@ -180,7 +185,7 @@ pub(crate) async fn announce(
     dqlite_address: &str,
     version: &str,
 ) -> Result<(), ClusterError> {
-    let known = select(sys, ReadLevel::Linearizable, "WHERE id = ?1", vec![to_sql(node).into()]).await?.pop();
+    let known = by_id(sys, node).await?;
     let row = known.filter(|row| row.state != NodeRowState::Removed).ok_or(ClusterError::NotMember { node })?;
     let told = (row.address.as_str(), row.dqlite_address.as_str(), row.version.as_str());
     if row.state != NodeRowState::Joining && told == (address, dqlite_address, version) {
@@ -215,15 +220,12 @@ pub(crate) async fn sweep(sys: &dyn SysSql) -> Result<bool, ClusterError> {
     Ok(sys.transact(vec![update]).await?.rows_affected > 0)
 }
 
-/// Starts to let a node go, or notes that it has gone.
-pub(crate) async fn part(sys: &dyn SysSql, node: NodeId, to: NodeRowState) -> Result<(), ClusterError> {
-    let (from, to) = match to {
-        NodeRowState::Leaving => ("member", "leaving"),
-        _ => ("leaving", "removed"),
-    };
+/// Takes the next step of a node that goes, from the state it is in. Does nothing if it is in another one by now.
+pub(crate) async fn part(sys: &dyn SysSql, node: NodeId, from: NodeRowState) -> Result<(), ClusterError> {
+    let to = if from == NodeRowState::Member { NodeRowState::Leaving } else { NodeRowState::Removed };
     let update = Command::new(
         "UPDATE nodes SET state = ?3, since = ?4 WHERE id = ?1 AND state = ?2",
-        [to_sql(node).into(), from.into(), to.into(), now().into()],
+        [to_sql(node).into(), from.as_str().into(), to.as_str().into(), now().into()],
     );
     sys.transact(vec![update]).await?;
     Ok(())

@@ -57,6 +57,10 @@ pub enum Frame {
     Pong,
 }
 
+/// The reason of a goodbye to a node that is no member any more. It never will be again under its id: who hears this need not come
+/// back.
+pub const NO_MEMBER: &str = "this node is no longer a member";
+
 /// What the side that makes a connection says first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hello {

@@ -2,7 +2,7 @@
 
 mod queue;
 
-use crate::connect::{self, Transport};
+use crate::connect::{self, ConnectError, Transport};
 use crate::frame::Frame;
 use crate::mesh::Shared;
 use crate::wire::{Wire, WireError};
@@ -139,6 +139,7 @@ impl Link {
                     self.queue().phase = Phase::Up;
                     shared.link_is_up(self.node, self.class);
                     let why = self.carry(wire, &cancelled).await;
+                    shared.heard_goodbye(&why);
                     let why: Arc<str> = why.into();
                     self.queue().broken(&why);
                     shared.link_is_lost(self.node, self.class, &why);
@@ -147,7 +148,12 @@ impl Link {
                         continue;
                     }
                 }
-                Err(error) => self.down(&shared, &format!("{address}: {error}")),
+                Err(error) => {
+                    if let ConnectError::Goodbye(why) = &error {
+                        shared.heard_goodbye(why);
+                    }
+                    self.down(&shared, &format!("{address}: {error}"));
+                }
             }
             self.rest(back_off, &cancelled).await;
             back_off = (back_off * 2).min(BACK_OFF_MAX);

@@ -1,5 +1,6 @@
 //! One node's end of the node-to-node network.
 
+use crate::frame::NO_MEMBER;
 use crate::identity::{IdentityError, Material};
 use crate::link::Link;
 use crate::{CallError, Caller, Class, Fingerprint, Handlers, Identity, Service, serve};
@@ -57,6 +58,8 @@ pub(crate) struct Shared {
     peers: Mutex<BTreeMap<NodeId, Peer>>,
     handlers: Mutex<Handlers>,
     pub(crate) banished: watch::Sender<BTreeSet<NodeId>>,
+    /// A member has said that this node is none any more.
+    dismissed: watch::Sender<bool>,
     pub(crate) handshakes: Arc<Semaphore>,
     pub(crate) strangers: Arc<Semaphore>,
 }
@@ -85,6 +88,7 @@ impl Mesh {
             peers: Mutex::default(),
             handlers: Mutex::default(),
             banished: watch::channel(BTreeSet::new()).0,
+            dismissed: watch::channel(false).0,
             handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
             strangers: Arc::new(Semaphore::new(STRANGERS_MAX)),
         });
@@ -131,6 +135,11 @@ impl Mesh {
             *current = nodes;
             changed
         });
+    }
+
+    /// Whether a member has said that this node is none any more: see [`set_banished`](Self::set_banished). It stays so.
+    pub fn dismissed(&self) -> watch::Receiver<bool> {
+        self.shared.dismissed.subscribe()
     }
 
     /// Where a node is.
@@ -236,6 +245,13 @@ impl Shared {
 
     pub(crate) fn address(&self, node: NodeId) -> Option<String> {
         lock(&self.peers).get(&node).and_then(|peer| peer.address.clone())
+    }
+
+    /// What a peer said when it closed a connection, or refused one.
+    pub(crate) fn heard_goodbye(&self, why: &str) {
+        if why == NO_MEMBER {
+            self.dismissed.send_if_modified(|dismissed| !std::mem::replace(dismissed, true));
+        }
     }
 
     pub(crate) fn link_is_up(&self, node: NodeId, class: Class) {

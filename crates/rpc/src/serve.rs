@@ -4,7 +4,7 @@ mod connection;
 
 use crate::connect::{ConnectError, Transport};
 use crate::error;
-use crate::frame::{FRAME_LEN_MAX, Frame, Hello, STRANGER_FRAME_LEN_MAX, VERSION};
+use crate::frame::{FRAME_LEN_MAX, Frame, Hello, NO_MEMBER, STRANGER_FRAME_LEN_MAX, VERSION};
 use crate::identity::Material;
 use crate::mesh::Shared;
 use crate::service::Answer;
@@ -100,7 +100,7 @@ async fn member(shared: &Shared, node: NodeId, mut connection: Connection, cance
     };
     let end = tokio::select! {
         biased;
-        () = was_banished => "this node is no longer a member".to_owned(),
+        () = was_banished => NO_MEMBER.to_owned(),
         end = connection.run(cancelled) => end,
     };
     connection.refuse(&end).await;
@@ -185,7 +185,7 @@ fn check(shared: &Shared, hello: &Hello, node: Option<NodeId>) -> Result<(), Str
         return Err(format!("this is node {}", shared.node()));
     }
     match node {
-        Some(node) if shared.banished.borrow().contains(&node) => Err("this node is no longer a member".to_owned()),
+        Some(node) if shared.banished.borrow().contains(&node) => Err(NO_MEMBER.to_owned()),
         None if hello.class != Class::Control => Err("strangers join over a control connection".to_owned()),
         _ => Ok(()),
     }

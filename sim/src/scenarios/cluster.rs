@@ -48,6 +48,8 @@ pub(super) struct Story {
     pub(super) shape: Shape,
     /// Whose disk changes pages, if any does: its checks may find damage, until all is repaired.
     pub(super) rotten: Option<u64>,
+    /// Who leaves the cluster and joins it again, if anybody does.
+    pub(super) leaver: Option<u64>,
     /// Nothing goes wrong before all are members.
     pub(super) is_formed_in_peace: bool,
     /// How long things go wrong.
@@ -61,6 +63,7 @@ fn play(run: &Run) -> Result<(), Broken> {
     let story = Story {
         shape: Shape { nodes: 1..=5, ..Shape::default() },
         rotten: None,
+        leaver: None,
         // In some worlds things go wrong while the cluster forms.
         is_formed_in_peace: run.dice("peace").chance(3, 4),
         safety,
@@ -78,8 +81,9 @@ pub(super) fn tell(run: &Run, story: Story) -> Result<(), Broken> {
     sqlite::reseed_random();
     let mut dice = run.dice("cluster");
     let config = WorldConfig::from_dice(&mut dice, &story.shape);
-    let board = Board::new(story.rotten);
-    let software: Arc<dyn Software> = Arc::new(Daemon { board: board.clone(), sizes: sizes(&mut dice) });
+    let board = Board::new(story.rotten, story.leaver);
+    let software: Arc<dyn Software> =
+        Arc::new(Daemon { board: board.clone(), sizes: sizes(&mut dice), nodes: config.nodes });
     let mut world = World::new(run, &config, &software);
     let histories = Histories::default();
     let (have_homes, is_heavy) = (dice.chance(1, 2), dice.chance(1, 4));

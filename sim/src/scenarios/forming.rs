@@ -1,4 +1,4 @@
-//! Machines join, are given roles and get their copies while machines fall and links break: the worst time for a change of members.
+//! Machines join, are given roles and get their copies, and in every other world one leaves and joins again, while machines fall and links break: the worst time for a change of members.
 //! Some fall between two steps of a change.
 //!
 //! Held to what `cluster` is held to: in the end every machine is a member with equal copies, whatever became of its first tries.
@@ -12,9 +12,9 @@ use std::time::Duration;
 /// See the module.
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "forming",
-    story: "Machines join a cluster while its members are killed, lose power and lose each other.",
+    story: "Machines join a cluster, and leave it, while its members are killed, lose power and lose each other.",
     play,
-    expected_logs: &[super::cluster::EXPECTED_LOGS],
+    expected_logs: &[super::cluster::EXPECTED_LOGS, &["this machine is no member any more; what it had"]],
     mutants: &["cluster.leave-others-behind", "raft.wait-for-the-silent"],
 };
 
@@ -23,8 +23,9 @@ fn play(run: &Run) -> Result<(), Broken> {
     let safety = Duration::from_secs(8);
     let mut dice = run.dice("strikes");
     run.points.handle(Box::new(move |node, point, _| {
-        let is_step =
-            ["join.", "roles.", "lead.", "snapshot.", "raft.snapshot."].iter().any(|steps| point.starts_with(steps));
+        let is_step = ["join.", "part.", "roles.", "lead.", "snapshot.", "raft.snapshot."]
+            .iter()
+            .any(|steps| point.starts_with(steps));
         if !is_step || node.world_now() >= safety {
             return Strike::Pass;
         }
@@ -36,10 +37,13 @@ fn play(run: &Run) -> Result<(), Broken> {
             _ => Strike::Pass,
         }
     }));
+    let leaver = (run.seed % 2 == 1).then(|| 1 + run.seed / 2 % 3);
     let story = Story {
         shape: Shape { nodes: 3..=5, slow_disks: false, ..Shape::default() },
         rotten: None,
-        is_formed_in_peace: false,
+        leaver,
+        // Only who is a member can leave.
+        is_formed_in_peace: leaver.is_some(),
         safety,
         faults: Box::new(move |dice, nodes, begin| {
             let every = Duration::from_millis(200 + dice.below(1200));

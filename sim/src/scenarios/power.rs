@@ -23,6 +23,7 @@ fn play(run: &Run) -> Result<(), Broken> {
     let story = Story {
         shape: Shape { nodes: 3..=3, slow_disks: false, drift_ppm_max: 0, latency_max: Duration::from_millis(3) },
         rotten: None,
+        leaver: None,
         is_formed_in_peace: true,
         safety: Duration::from_secs(6),
         faults: Box::new(move |dice, _, begin| {

@@ -35,6 +35,7 @@ fn play(run: &Run) -> Result<(), Broken> {
     let story = Story {
         shape: Shape { nodes: 3..=3, slow_disks: false, ..Shape::default() },
         rotten: Some(victim),
+        leaver: None,
         is_formed_in_peace: true,
         safety,
         faults: Box::new(move |dice, nodes, begin| {

@@ -4,7 +4,7 @@ use super::ops::ByteStream;
 use super::problem::{PAGES, Problem, ProblemKind};
 use super::types::{
     Created, DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Formed, InitRequest, JoinRequest,
-    NodeInfo, Readiness, Status, TokenInfo, TokenIssued, TokenRequest,
+    NodeInfo, Parted, Readiness, Status, TokenInfo, TokenIssued, TokenRequest,
 };
 use base::{Code, DbName, Disposition, ErrorPage, Fault};
 use bytes::{Bytes, BytesMut};
@@ -153,6 +153,12 @@ impl Client {
     /// See [`Control::nodes`](super::Control::nodes).
     pub async fn nodes(&self) -> Result<Vec<NodeInfo>, ClientError> {
         self.get("/v1/nodes").await
+    }
+
+    /// See [`Control::node_remove`](super::Control::node_remove). Calling this is the confirmation.
+    pub async fn node_remove(&self, name: &str, force: bool) -> Result<Parted, ClientError> {
+        let name = escape(name);
+        self.send(Method::DELETE, &format!("/v1/nodes/{name}?confirm={name}&force={force}"), empty()).await
     }
 
     /// See [`Control::init`](super::Control::init).

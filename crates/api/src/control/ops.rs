@@ -3,7 +3,7 @@
 use super::problem::Problem;
 use super::types::{
     Created, DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Formed, InitRequest, JoinRequest,
-    NodeInfo, Readiness, Status, TokenInfo, TokenIssued, TokenRequest,
+    NodeInfo, Parted, Readiness, Status, TokenInfo, TokenIssued, TokenRequest,
 };
 use base::DbName;
 use bytes::Bytes;
@@ -35,6 +35,10 @@ pub trait Control: Send + Sync + 'static {
 
     /// All members, by name.
     fn nodes(&self) -> BoxFuture<'_, Result<Vec<NodeInfo>, Problem>>;
+
+    /// Removes a node, this one too. Answers when it has gone. Without `force` it is refused where it would cost something: see the page of
+    /// BL-CLU-027.
+    fn node_remove(&self, name: &str, force: bool) -> BoxFuture<'_, Result<Parted, Problem>>;
 
     /// Starts a cluster of one. Answers when the node is ready. On a member it is a conflict that names the cluster.
     fn init(&self, request: InitRequest) -> BoxFuture<'_, Result<Formed, Problem>>;

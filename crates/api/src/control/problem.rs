@@ -193,9 +193,9 @@ pub(crate) const MALFORMED: ErrorPage = ErrorPage {
 /// Destructive, and not confirmed.
 pub(crate) const UNCONFIRMED: ErrorPage = ErrorPage {
     code: Code("BL-API-004"),
-    title: "Refused: it would destroy data and was not confirmed",
-    cause: "Dropping a database removes its file on all members. There is no undo.",
-    next: "`bowline db export NAME FILE` keeps a copy; then repeat with --yes or type the name",
+    title: "Refused: it would lose something and was not confirmed",
+    cause: "Dropping a database removes its file on all members; removing a node takes its copies out of the cluster. There is no undo.",
+    next: "`bowline db export NAME FILE` keeps a copy of a database; then repeat with --yes or type the name",
 };
 
 /// The pages of the codes of this crate.

@@ -30,6 +30,7 @@ type Answer<T> = Result<Json<T>, Problem>;
 pub fn router(control: Arc<dyn Control>) -> Router {
     let data = Router::new()
         .route("/v1/nodes", get(nodes))
+        .route("/v1/nodes/{name}", delete(node_remove))
         .route("/v1/tokens", get(token_list).post(token_add))
         .route("/v1/tokens/{id}", delete(token_revoke))
         .route("/v1/databases", get(databases).post(db_create))
@@ -86,6 +87,27 @@ async fn status(State(control): Node) -> Answer<impl Serialize> {
 
 async fn nodes(State(control): Node) -> Answer<impl Serialize> {
     control.nodes().await.map(Json)
+}
+
+/// `?confirm=NAME` is the proof that somebody knows what is lost; `&force=true` takes more into the bargain.
+#[derive(Deserialize)]
+struct Removal {
+    #[serde(default)]
+    confirm: String,
+    #[serde(default)]
+    force: bool,
+}
+
+async fn node_remove(
+    State(control): Node,
+    Path(name): Path<String>,
+    Query(removal): Query<Removal>,
+) -> Answer<impl Serialize> {
+    if removal.confirm != name {
+        let message = format!("the removal of {name} was not confirmed");
+        return Err(Problem::new(&UNCONFIRMED, ProblemKind::Unsafe, message));
+    }
+    control.node_remove(&name, removal.force).await.map(Json)
 }
 
 async fn init(State(control): Node, Input(request): Input<InitRequest>) -> Answer<impl Serialize> {

@@ -195,6 +195,17 @@ pub enum TroubleKind {
     WithoutVote,
 }
 
+/// A node was removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parted {
+    /// Its id, which is never used again.
+    pub node: NodeId,
+    /// Its name, which is free now.
+    pub name: String,
+    /// Who stays, by name.
+    pub nodes: Vec<NodeInfo>,
+}
+
 /// Start a cluster of one on this machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -64,6 +64,8 @@ pub enum Command {
     Init(InitArgs),
     /// Enter a cluster with a token from one of its members
     Join(JoinArgs),
+    /// Leave the cluster: roles and data move to the others first
+    Leave(LeaveArgs),
     /// Show whether the cluster is well, and whether this machine may be rebooted
     Status(StatusArgs),
     /// Talk SQL: a shell, one statement, or a script from standard input
@@ -282,6 +284,26 @@ pub enum NodeCommand {
     /// List the members: role, health, addresses
     #[command(visible_alias = "ls")]
     List,
+    /// Remove a node from the cluster; its roles move to others first
+    #[command(visible_alias = "rm")]
+    Remove {
+        /// Its name
+        name: String,
+        /// How it is done
+        #[command(flatten)]
+        how: LeaveArgs,
+    },
+}
+
+/// How a node leaves.
+#[derive(Debug, Clone, Args)]
+pub struct LeaveArgs {
+    /// Do it, without asking for the name
+    #[arg(long)]
+    pub yes: bool,
+    /// Also if it does not answer, or if others are down and writes may stop
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// `bowline token`.

@@ -2,8 +2,9 @@
 
 use super::Context;
 use super::args::DbCommand;
+use super::confirm;
 use super::failure::{self, Failure};
-use super::output::{self, Shape, talk};
+use super::output::{self, Shape};
 use super::progress::Progress;
 use crate::human;
 use crate::text::table::{Cell, Table};
@@ -11,7 +12,6 @@ use api::control::{ByteStream, DatabaseCheck, DatabaseContents, DatabaseInfo, Pr
 use base::DbName;
 use bytes::Bytes;
 use futures::StreamExt;
-use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 
 /// How much of a file is sent at once.
@@ -124,22 +124,7 @@ async fn drop_database(context: &Context, name: &DbName, yes: bool) -> Result<()
     let client = context.client();
     if !yes {
         let loss = loss(&client.db_contents(name).await?);
-        let refused = || {
-            Problem::new(&failure::NOT_CONFIRMED, ProblemKind::Unsafe, format!("dropping {name} was not confirmed"))
-                .because(format!("it would lose {loss}, on all members, and there is no undo"))
-        };
-        if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
-            return Err(refused().into());
-        }
-        talk(&format!("Dropping {name} loses {loss}, on all members. There is no undo.\nType its name to drop it: "));
-        let mut answer = String::new();
-        let read = std::io::stdin().lock().read_line(&mut answer);
-        if !answer.ends_with('\n') {
-            talk("\n");
-        }
-        if read.is_err() || answer.trim() != name.as_str() {
-            return Err(refused().into());
-        }
+        confirm::by_name("dropping", name.as_str(), &format!("lose {loss}, on all members"))?;
     }
     let dropped = client.db_drop(name).await?;
     let sentence = format!("dropped {name}: {}", loss(&dropped.contents));

@@ -1,12 +1,76 @@
-//! `bowline node list`, and the table of members that other commands show too.
+//! `bowline node list|remove`, `bowline leave`, and the table of members that other commands show too.
 
-use super::Context;
+use super::args::{LeaveArgs, NodeCommand};
 use super::failure::Failure;
+use super::{Context, confirm};
 use crate::text::style::Tone;
 use crate::text::table::{Cell, Table};
-use api::control::{Health, NodeInfo};
+use api::control::{ClientError, Health, NodeInfo, NodeState, Parted};
+use std::time::Duration;
 
-pub(super) async fn list(context: &Context) -> Result<(), Failure> {
+/// How long the daemon may take to put aside what it had of the cluster, and to answer again.
+const ASIDE_MAX: Duration = Duration::from_secs(30);
+/// How often it is asked.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+pub(super) async fn run(context: &Context, command: NodeCommand) -> Result<(), Failure> {
+    match command {
+        NodeCommand::List => list(context).await,
+        NodeCommand::Remove { name, how } => remove(context, &name, &how).await,
+    }
+}
+
+async fn remove(context: &Context, name: &str, how: &LeaveArgs) -> Result<(), Failure> {
+    if !how.yes {
+        confirm::by_name("removing", name, "take its copies of all databases out of the cluster")?;
+    }
+    let parted = context.client().node_remove(name, how.force).await?;
+    context.output.outcome(&parted, name, &parted_line(&parted))?;
+    context.output.next(&format!("{} node list", context.bowline()), "shows who stays");
+    Ok(())
+}
+
+/// Waits until the daemon belongs to no cluster any more: then this machine may join again.
+pub(super) async fn leave(context: &Context, how: &LeaveArgs) -> Result<(), Failure> {
+    let client = context.client();
+    // A machine that belongs to no cluster says so.
+    client.nodes().await?;
+    let Some(name) = client.status().await?.name else { return Ok(()) };
+    if !how.yes {
+        confirm::by_name("leaving with", &name, "take this machine's copies of all databases out of the cluster")?;
+    }
+    let parted = client.node_remove(&name, how.force).await?;
+    let asked = rt::time::Instant::now();
+    loop {
+        match client.ready().await {
+            Ok(readiness) if readiness.state == NodeState::Unformed => break,
+            Ok(_) | Err(ClientError::Unreachable { .. } | ClientError::Broken { .. })
+                if asked.elapsed() < ASIDE_MAX =>
+            {
+                rt::time::sleep(LOOK_EVERY).await;
+            }
+            Ok(_) => return Err(ClientError::Deadline { after: ASIDE_MAX }.into()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let aside = context.state_dir.join(format!("left-{}", parted.node));
+    let line = format!("{} What it had is in {}", parted_line(&parted), aside.display());
+    context.output.outcome(&parted, &name, &line)?;
+    context.output.next(&format!("{} join TOKEN", context.bowline()), "enters a cluster, as a new node");
+    Ok(())
+}
+
+/// What the cluster survives without the node. By the number of those who stay: their roles may still move.
+fn parted_line(parted: &Parted) -> String {
+    let promise = match parted.nodes.len() {
+        0 | 1 => "One machine is left: losing it loses its databases. Next: add another machine.",
+        2 => "Two machines are left: losing the one that votes stops writes. Next: add a third machine.",
+        _ => "The cluster still survives the loss of any one machine.",
+    };
+    format!("{} left. {promise}", parted.name)
+}
+
+async fn list(context: &Context) -> Result<(), Failure> {
     let nodes = context.client().nodes().await?;
     context.output.list(&nodes, || table(&nodes), |node| node.name.clone())
 }

@@ -7,8 +7,8 @@ mod membership;
 use super::node::{Names, Node, Phase};
 use api::control::{
     ByteStream, Control, Created, DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Export,
-    Formed, InitRequest, JoinRequest, NodeInfo, NodeState, Problem, ProblemKind, Readiness, Reboot, Status, TokenInfo,
-    TokenIssued, TokenRequest, UnitStatus,
+    Formed, InitRequest, JoinRequest, NodeInfo, NodeState, Parted, Problem, ProblemKind, Readiness, Reboot, Status,
+    TokenInfo, TokenIssued, TokenRequest, UnitStatus,
 };
 use base::{DbName, Fault};
 use cluster::Cluster;
@@ -21,8 +21,9 @@ use store::{Store, StoreError};
 pub(super) fn problem(error: &dyn Fault) -> Problem {
     let problem = Problem::from_fault(error, &crate::cli::all_pages());
     match error.code().0 {
-        "BL-STORE-008" => problem.kind(ProblemKind::Conflict),
-        "BL-STORE-005" => problem.kind(ProblemKind::TimedOut),
+        "BL-STORE-008" | "BL-CLU-026" => problem.kind(ProblemKind::Conflict),
+        "BL-CLU-027" => problem.kind(ProblemKind::Unsafe),
+        "BL-STORE-005" | "BL-CLU-028" => problem.kind(ProblemKind::TimedOut),
         _ => problem,
     }
 }
@@ -107,6 +108,11 @@ impl Control for Node {
 
     fn nodes(&self) -> BoxFuture<'_, Result<Vec<NodeInfo>, Problem>> {
         membership::list(self).boxed()
+    }
+
+    fn node_remove(&self, name: &str, force: bool) -> BoxFuture<'_, Result<Parted, Problem>> {
+        let name = name.to_owned();
+        async move { membership::remove(self, &name, force).await }.boxed()
     }
 
     fn init(&self, request: InitRequest) -> BoxFuture<'_, Result<Formed, Problem>> {

@@ -13,6 +13,7 @@ use rt::time::Instant;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::Store;
 use tokio::sync::{Notify, mpsc};
@@ -169,6 +170,7 @@ struct Shared {
     /// Held while `init` or `join` is at work.
     forming: tokio::sync::Mutex<()>,
     stop_asked: Notify,
+    is_dismissed: AtomicBool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -189,6 +191,7 @@ impl Node {
             formed,
             forming: tokio::sync::Mutex::new(()),
             stop_asked: Notify::new(),
+            is_dismissed: AtomicBool::new(false),
         }));
         (node, formations)
     }
@@ -239,6 +242,17 @@ impl Node {
     /// Asks for an ordinary stop.
     pub(super) fn ask_to_stop(&self) {
         self.0.stop_asked.notify_one();
+    }
+
+    /// The node is no member any more: it stops, and leaves the cluster behind.
+    pub(super) fn dismiss(&self) {
+        self.0.is_dismissed.store(true, Ordering::Release);
+        self.ask_to_stop();
+    }
+
+    /// Whether the node is no member any more.
+    pub(super) fn is_dismissed(&self) -> bool {
+        self.0.is_dismissed.load(Ordering::Acquire)
     }
 
     /// Waits until a stop was asked for over the API. Cancel-safe.

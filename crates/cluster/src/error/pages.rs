@@ -28,6 +28,10 @@ pub(crate) mod code {
     pub(crate) const MESSAGE: Code = Code("BL-CLU-021");
     pub(crate) const ROW: Code = Code("BL-CLU-022");
     pub(crate) const REFUSED: Code = Code("BL-CLU-023");
+    pub(crate) const NO_SUCH_NODE: Code = Code("BL-CLU-025");
+    pub(crate) const LAST_MEMBER: Code = Code("BL-CLU-026");
+    pub(crate) const UNSAFE_REMOVAL: Code = Code("BL-CLU-027");
+    pub(crate) const NOT_GONE: Code = Code("BL-CLU-028");
     pub(crate) const KEY_IN_USE: Code = Code("BL-CLU-024");
 }
 
@@ -184,5 +188,29 @@ pub const PAGES: &[ErrorPage] = &[
         "The machine was a member, and a part of its identity is still here. A node whose data is gone must not come back under its \
          old id: it might vote again on what it has forgotten. The key has been put away.",
         "Join again with a new token: the machine becomes a new node. Then remove the old one; `bowline node list` shows it.",
+    ),
+    page(
+        code::NO_SUCH_NODE,
+        "There is no node of that name",
+        "The name is misspelt, or the node was removed already.",
+        "`bowline node list` shows the names.",
+    ),
+    page(
+        code::LAST_MEMBER,
+        "The only member cannot be removed",
+        "With it the cluster and its databases would end.",
+        "Add another machine first (`bowline token add`); or stop the daemon and delete its state directory, if nobody needs the databases.",
+    ),
+    page(
+        code::UNSAFE_REMOVAL,
+        "A node is not removed without force",
+        "It does not answer, so its daemon would go on until it hears of it; or too many of the others do not answer, so that writes might stop.",
+        "`bowline status` shows who is down. Start those first, or say --force.",
+    ),
+    page(
+        code::NOT_GONE,
+        "A node is leaving but has not gone yet",
+        "Its roles move to other members first, and those must be there to take them. It goes on by itself.",
+        "`bowline node list` shows how far it is; the same command waits again.",
     ),
 ];

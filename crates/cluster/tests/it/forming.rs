@@ -100,7 +100,7 @@ async fn a_member_that_leaves_is_let_go_and_a_leader_that_leaves_hands_over_firs
     let (two, _) = Node::join("two", &one.token().await).await;
     let (three, _) = Node::join("three", &one.token().await).await;
     let (four, _) = Node::join("four", &one.token().await).await;
-    one.cluster.leave(one.id).await.unwrap();
+    assert_eq!(one.cluster.remove("one", false, SOON).await.unwrap(), one.id);
     two.await_roles(&[("two", Role::Voter), ("three", Role::Voter), ("four", Role::Voter)]).await;
     assert!(!one.leads_sys());
     // What is left of it is not answered any more.

@@ -17,6 +17,10 @@ struct Known {
     tokens: BTreeMap<u64, String>,
     members: BTreeSet<u64>,
     is_healed: bool,
+    /// The node that leaves once, as long as it has not.
+    leaver: Option<u64>,
+    /// Node 1 has founded the cluster.
+    is_founded: bool,
     /// The node whose disk changes pages.
     rotten: Option<u64>,
     /// The hash of each version of each database, and who said so first.
@@ -28,10 +32,11 @@ struct Known {
 }
 
 impl Board {
-    /// `rotten` is the node whose disk changes pages, if any does.
-    pub(super) fn new(rotten: Option<u64>) -> Self {
+    /// `rotten` is the node whose disk changes pages, if any does; `leaver` the one that leaves the cluster and joins it again, if any
+    /// does.
+    pub(super) fn new(rotten: Option<u64>, leaver: Option<u64>) -> Self {
         let board = Self::default();
-        board.known().rotten = rotten;
+        (board.known().rotten, board.known().leaver) = (rotten, leaver);
         board
     }
 
@@ -65,7 +70,27 @@ impl Board {
     }
 
     pub(super) fn joined(&self, node: u64) {
-        self.known().members.insert(node);
+        let mut known = self.known();
+        known.members.insert(node);
+        known.is_founded = true;
+    }
+
+    /// Whether somebody has been a member: who belongs to no cluster then needs a token.
+    pub(super) fn is_founded(&self) -> bool {
+        self.known().is_founded
+    }
+
+    /// Whether a node should leave now.
+    pub(super) fn should_leave(&self, node: u64, nodes: u64) -> bool {
+        let known = self.known();
+        known.leaver == Some(node) && known.members.len() as u64 == nodes
+    }
+
+    /// A node has left: its copies are gone.
+    pub(super) fn left(&self, node: u64) {
+        let mut known = self.known();
+        known.leaver = None;
+        known.newest.retain(|(of, _), _| *of != node);
     }
 
     /// How many nodes were members once.

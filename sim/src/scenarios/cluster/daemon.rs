@@ -23,6 +23,7 @@ pub(in crate::scenarios) const EXPECTED_LOGS: &[&str] = &[
     "the page hashes could not be written; the next checkpoint tries again",
     "a segment of the Raft log that nobody needs stays",
     "removed segments of the Raft log may come back",
+    "the other members are not known",
     "the members could not be noted; the next change tries again",
     "a unit did not start",
     "a unit failed",
@@ -51,6 +52,7 @@ const ROUND: Duration = Duration::from_secs(1);
 pub(super) struct Daemon {
     pub(super) board: Board,
     pub(super) sizes: Sizes,
+    pub(super) nodes: u64,
 }
 
 /// Small enough that a dozen seconds see checkpoints, full segments and snapshots, in most worlds.
@@ -73,7 +75,7 @@ pub(super) fn sizes(dice: &mut Dice) -> Sizes {
 
 impl Software for Daemon {
     fn start(&self, process: Process) -> BoxFuture<'static, ()> {
-        let (board, sizes) = (self.board.clone(), self.sizes);
+        let (board, sizes, nodes) = (self.board.clone(), self.sizes, self.nodes);
         Box::pin(async move {
             let state_dir = PathBuf::from("/var/lib/bowline");
             let config = NodeConfig {
@@ -90,7 +92,7 @@ impl Software for Daemon {
             let ended = tokio::select! {
                 biased;
                 ended = bowline::daemon::run(config, process.shutdown) => ended,
-                () = operate(process.id, client, &board) => Ok(()),
+                () = operate(process.id, nodes, client, &board) => Ok(()),
             };
             match ended {
                 Ok(()) => rt::sometimes!("cluster: a node stopped in order"),
@@ -104,10 +106,10 @@ impl Software for Daemon {
 }
 
 /// Forms the cluster if the node belongs to none; else gives tokens to those who want one, and checks the databases.
-async fn operate(id: u64, client: Client, board: &Board) {
+async fn operate(id: u64, nodes: u64, client: Client, board: &Board) {
     loop {
         match client.ready().await.map(|ready| ready.state) {
-            Ok(NodeState::Unformed) if id == 1 => drop(client.init(&init(id)).await),
+            Ok(NodeState::Unformed) if id == 1 && !board.is_founded() => drop(client.init(&init(id)).await),
             Ok(NodeState::Unformed) => match board.take_token(id) {
                 // It works once: if the join fails, another one is needed.
                 Some(token) => drop(client.join(&join(id, token)).await),
@@ -119,6 +121,10 @@ async fn operate(id: u64, client: Client, board: &Board) {
                     // As the guide says: it is started again.
                     rt::sometimes!("a database had failed on a node, which was started again");
                     drop(client.stop().await);
+                }
+                if board.should_leave(id, nodes) && client.node_remove(&host(id), false).await.is_ok() {
+                    rt::sometimes!("a node left the cluster");
+                    board.left(id);
                 }
                 help(&client, board).await;
                 check(id, &client, board).await;

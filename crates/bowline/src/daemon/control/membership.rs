@@ -1,15 +1,17 @@
 //! What the control API asks of the membership.
 
-use super::{Names, Node, problem};
-use api::control::{Health, NodeInfo, Problem, TokenInfo, TokenIssued, TokenRequest, TokenState};
+use super::{Names, Node, Phase, problem};
+use api::control::{Health, NodeInfo, Parted, Problem, TokenInfo, TokenIssued, TokenRequest, TokenState};
 use base::Role;
 use cluster::{ClusterError, NodeName, NodeRow, NodeRowState, TokenId, TokenRow};
 use jiff::Timestamp;
 use std::time::Duration;
-use store::ReadLevel;
+use store::{ReadLevel, StoreError};
 
 /// How long a token is good if nobody says.
 const TOKEN_VALID: Duration = Duration::from_hours(1);
+/// How long a node may take to go before the answer is that it goes on.
+const GONE_MAX: Duration = Duration::from_secs(40);
 /// How long a member may take to say that it is there. One whose process is gone is known at once; this is for machines that are.
 const PROBE_MAX: Duration = Duration::from_secs(1);
 
@@ -45,6 +47,26 @@ pub(super) async fn list(node: &Node) -> Result<Vec<NodeInfo>, Problem> {
             version: Some(row.version),
         })
         .collect())
+}
+
+/// Removes a node and waits until it has gone. If it is this one, its daemon then puts its state aside: see [`crate::daemon::parting`].
+pub(super) async fn remove(node: &Node, name: &str, force: bool) -> Result<Parted, Problem> {
+    let before = list(node).await?;
+    let cluster = node.cluster()?;
+    let gone = tokio::select! {
+        biased;
+        gone = cluster.remove(name, force, GONE_MAX) => gone.map_err(|e| refused(&e))?,
+        // What was begun goes on without this node, unless it is what stops it.
+        _ = node.leaves(Phase::Ready) => match node.units().filter(|_| node.is_dismissed()) {
+            Some(units) => units.record.node,
+            None => return Err(problem(&StoreError::NotOpen { state: "closing" })),
+        },
+    };
+    // A node that has removed itself knows nobody any more; the others are as they were, but for their roles.
+    let now = list(node).await.unwrap_or_default();
+    let mut nodes = if now.is_empty() { before } else { now };
+    nodes.retain(|member| member.id != gone);
+    Ok(Parted { node: gone, name: name.to_owned(), nodes })
 }
 
 pub(super) async fn token_add(node: &Node, request: TokenRequest) -> Result<TokenIssued, Problem> {

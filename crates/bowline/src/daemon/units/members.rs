@@ -12,6 +12,7 @@ use cluster::{Cluster, ClusterConfig, Placement};
 use lifecycle::{Context, Deadline, Ready, Unit, UnitError};
 use rpc::Service;
 use rt::sync::watch;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long one attempt may take to tell the cluster that this node runs.
@@ -29,12 +30,14 @@ pub(crate) struct Members {
 pub(crate) struct MembersUnit {
     formation: Formation,
     known: KnownMembers,
+    on_dismissal: Arc<dyn Fn() + Send + Sync>,
     network: Option<Ready<Network>>,
 }
 
 impl MembersUnit {
-    pub(crate) fn new(formation: Formation, known: KnownMembers) -> Self {
-        Self { formation, known, network: None }
+    /// `on_dismissal` is called when the node is no member any more.
+    pub(crate) fn new(formation: Formation, known: KnownMembers, on_dismissal: Arc<dyn Fn() + Send + Sync>) -> Self {
+        Self { formation, known, on_dismissal, network: None }
     }
 }
 
@@ -67,6 +70,11 @@ impl Unit for MembersUnit {
         self.network = Some(network);
         let (sender, placed) = watch::channel(None);
         context.scope.spawn_droppable("announce", announce(cluster.clone(), sender));
+        let (member, on_dismissal) = (cluster.clone(), Arc::clone(&self.on_dismissal));
+        context.scope.spawn_droppable("dismissal", async move {
+            member.dismissed().await;
+            on_dismissal();
+        });
         let follow = self.known.clone().follow((*host).clone(), store.sys().group().clone());
         context.scope.spawn_droppable("note members", follow);
         Ok(Members { cluster, placed })

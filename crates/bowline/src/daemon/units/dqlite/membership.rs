@@ -4,9 +4,13 @@ use ::dqlite::FailureCode;
 use ::store::{Command, ReadLevel, Store, Value};
 use api::dqlite::{Change, Member, Membership, Refusal};
 use base::{DbName, Fault, NodeId, Role};
-use cluster::{Cluster, NodeRowState};
+use cluster::{Cluster, ClusterError, NodeRowState};
 use rt::sync::watch;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a client waits for a node to go.
+const REMOVE_MAX: Duration = Duration::from_secs(20);
 
 /// What the last look at `sys` and at the Raft membership gave.
 #[derive(Debug, Default)]
@@ -48,6 +52,14 @@ impl Directory {
             }
             rows.mark_unchanged();
         }
+    }
+
+    /// As dqlite does it: whoever asks by the id means it, also if the node is down.
+    async fn remove(&self, id: NodeId) -> Result<(), ClusterError> {
+        let rows = self.cluster.nodes(ReadLevel::Local).await?;
+        let row = rows.into_iter().map(|(row, _)| row).find(|row| row.node == id);
+        let row = row.ok_or(ClusterError::NotMember { node: id })?;
+        self.cluster.remove(&row.name, true, REMOVE_MAX).await.map(drop)
     }
 
     async fn look(&self) {
@@ -95,7 +107,7 @@ impl Membership for Directory {
             Change::Assign { .. } => {
                 Err(refuse("roles follow the cluster's own rule (`bowline node list`) and are not assigned by hand"))
             }
-            Change::Remove { id } => self.cluster.leave(id).await.map_err(|e| refuse(&e.to_string())),
+            Change::Remove { id } => self.remove(id).await.map_err(|e| refuse(&e.to_string())),
             Change::Transfer { to } => {
                 let handed = self.store.sys().group().transfer_leadership(to).await;
                 handed.map_err(|error| refuse(&format!("leadership transfer failed: {error}")))
