@@ -21,9 +21,8 @@ use store::{Store, StoreError};
 pub(super) fn problem(error: &dyn Fault) -> Problem {
     let problem = Problem::from_fault(error, &crate::cli::all_pages());
     match error.code().0 {
-        "BL-STORE-008" | "BL-CLU-026" => problem.kind(ProblemKind::Conflict),
-        "BL-CLU-027" => problem.kind(ProblemKind::Unsafe),
-        "BL-STORE-005" | "BL-CLU-028" => problem.kind(ProblemKind::TimedOut),
+        "BL-STORE-008" => problem.kind(ProblemKind::Conflict),
+        "BL-STORE-005" => problem.kind(ProblemKind::TimedOut),
         _ => problem,
     }
 }

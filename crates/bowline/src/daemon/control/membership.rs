@@ -1,7 +1,7 @@
 //! What the control API asks of the membership.
 
 use super::{Names, Node, Phase, problem};
-use api::control::{Health, NodeInfo, Parted, Problem, TokenInfo, TokenIssued, TokenRequest, TokenState};
+use api::control::{Health, NodeInfo, Parted, Problem, ProblemKind, TokenInfo, TokenIssued, TokenRequest, TokenState};
 use base::Role;
 use cluster::{ClusterError, NodeName, NodeRow, NodeRowState, TokenId, TokenRow};
 use jiff::Timestamp;
@@ -16,7 +16,13 @@ const GONE_MAX: Duration = Duration::from_secs(40);
 const PROBE_MAX: Duration = Duration::from_secs(1);
 
 fn refused(error: &ClusterError) -> Problem {
-    problem(error)
+    let problem = problem(error);
+    match error {
+        ClusterError::LastMember { .. } => problem.kind(ProblemKind::Conflict),
+        ClusterError::UnsafeRemoval { .. } => problem.kind(ProblemKind::Unsafe),
+        ClusterError::NotGone { .. } => problem.kind(ProblemKind::TimedOut),
+        _ => problem,
+    }
 }
 
 /// The members, as this node's copy of `sys` has them.
