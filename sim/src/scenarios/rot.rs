@@ -21,6 +21,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
             "repairing the Raft log",
             "its log was damaged: it has no vote until it has caught up",
             "a damaged entry of the Raft log was replaced by a checkpoint",
+            "no checkpoint to replace a damaged entry of the Raft log",
             "a damaged segment of the Raft log is not needed any more",
             "the log of a group is damaged; the group stays down on this node",
             "a group has failed on this node: another one leads from now on",
