@@ -223,7 +223,16 @@ impl RaftHost {
         // A group that has stopped holds its state machine no longer, and may be opened again.
         drop(core.scope.spawn("leaving", leave(Arc::downgrade(inner), Arc::downgrade(&core), core.scope.cancelled())));
         let opening = Opening(Some(core.scope.clone()));
-        match crate::group::start(&core).await {
+        let mut started = crate::group::start(&core).await;
+        if started.is_err() && core.log.is_damaged(group) {
+            if !crate::group::step_over_damage(&core).await {
+                // It is open and down, so that its state says why and others can lead it.
+                opening.finished();
+                return Ok(Group(core));
+            }
+            started = crate::group::start(&core).await;
+        }
+        match started {
             Ok(running) => {
                 core.set_running(Some(running.clone()));
                 core.publish(None);

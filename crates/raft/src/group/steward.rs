@@ -122,7 +122,7 @@ pub(crate) async fn run(core: Arc<Core>, first: Running, leader_group: Option<wa
 
 /// If the engine met an entry that the disk has damaged: a checkpoint takes the place of all entries up to there, for those who
 /// restart and those who lag. False if the state machine has not applied it: then it is lost here.
-async fn step_over_damage(core: &Core) -> bool {
+pub(crate) async fn step_over_damage(core: &Core) -> bool {
     let Some(damaged) = core.log.take_damaged(core.id) else { return true };
     let checkpointer = core.machine.lock().checkpointer();
     let state = match checkpointer.run().await {
