@@ -4,7 +4,7 @@ mod core;
 mod steward;
 
 pub(crate) use self::core::{Core, is_leading};
-pub(crate) use steward::{run as steward, start, step_over_damage};
+pub(crate) use steward::{Damage, run as steward, start, step_over_damage};
 
 use crate::engine::{Data, Reply, change_error, write_error};
 use crate::{ChangeError, LogPos, MembershipView, ProposeError, ReadError};

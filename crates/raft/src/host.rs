@@ -3,7 +3,7 @@
 use crate::engine::machine::Machine;
 use crate::engine::serve::NOT_RUNNING;
 use crate::engine::wire;
-use crate::group::Core;
+use crate::group::{Core, Damage};
 use crate::log::{Log, Usage};
 use crate::{ChangeError, Group, OpenError, StateMachine};
 use base::{Disposition, GroupId, NodeId};
@@ -224,13 +224,16 @@ impl RaftHost {
         drop(core.scope.spawn("leaving", leave(Arc::downgrade(inner), Arc::downgrade(&core), core.scope.cancelled())));
         let opening = Opening(Some(core.scope.clone()));
         let mut started = crate::group::start(&core).await;
-        if started.is_err() && core.log.is_damaged(group) {
-            if !crate::group::step_over_damage(&core).await {
-                // It is open and down, so that its state says why and others can lead it.
-                opening.finished();
-                return Ok(Group(core));
+        if started.is_err() {
+            match crate::group::step_over_damage(&core).await {
+                Damage::None => {}
+                Damage::SteppedOver => started = crate::group::start(&core).await,
+                Damage::Lost => {
+                    // It is open and down, so that its state says why and others can lead it.
+                    opening.finished();
+                    return Ok(Group(core));
+                }
             }
-            started = crate::group::start(&core).await;
         }
         match started {
             Ok(running) => {

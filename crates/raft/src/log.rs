@@ -289,11 +289,6 @@ impl Log {
         collect(group, self.0.shared.read(group, start, end, usize::MAX)).map_err(|unread| unread.error)
     }
 
-    /// Whether an entry of a group was found not to be on the disk any more as it was written.
-    pub(crate) fn is_damaged(&self, group: GroupId) -> bool {
-        self.0.shared.is_damaged(group)
-    }
-
     /// The newest entry of a group that is not on the disk any more as it was written, if one was found since this was last asked.
     pub(crate) fn take_damaged(&self, group: GroupId) -> Option<LogPos> {
         self.0.shared.take_damaged(group)

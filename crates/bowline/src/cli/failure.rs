@@ -124,9 +124,9 @@ pub(super) const FILE_EXISTS: ErrorPage = ErrorPage {
 };
 pub(super) const NOT_CONFIRMED: ErrorPage = ErrorPage {
     code: Code("BL-CLI-004"),
-    title: "Refused: it would destroy data and was not confirmed",
-    cause: "The command removes data on all members, and there is no undo.",
-    next: "repeat with --yes; `bowline db export NAME` keeps a copy first",
+    title: "Refused: it cannot be undone and was not confirmed",
+    cause: "The command removes a database, or a machine from its cluster, and nobody at a terminal confirmed it by typing the name.",
+    next: "repeat with --yes; before `db drop`, `bowline db export NAME` keeps a copy",
 };
 pub(super) const DAEMON_FAILED: ErrorPage = ErrorPage {
     code: Code("BL-CLI-005"),

@@ -99,9 +99,10 @@ async fn bind(address: &str, what: &'static str) -> Result<(Listener, String), N
     Ok((listener, bound))
 }
 
-/// Makes the state directory and keeps other daemons off it while the returned file is open.
+/// Makes the state directory and keeps other daemons off it while the returned file is open. What another daemon was receiving
+/// when it ended is gone.
 pub(super) async fn take_directory(config: &NodeConfig) -> Result<rt::fs::File, NodeError> {
-    let dir = config.state_dir.clone();
+    let (dir, incoming) = (config.state_dir.clone(), incoming_dir(config));
     blocking(move || {
         let path = dir.join("lock");
         let state = |path: &Path| {
@@ -110,11 +111,15 @@ pub(super) async fn take_directory(config: &NodeConfig) -> Result<rt::fs::File, 
         };
         rt::fs::create_dir_all(&dir).map_err(state(&dir))?;
         let file = rt::fs::File::create(&path).map_err(state(&path))?;
-        match file.try_lock() {
-            Ok(()) => Ok(file),
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Err(NodeError::InUse { dir }),
-            Err(source) => Err(NodeError::State { path, source }),
+        file.try_lock().map_err(|source| match source.kind() {
+            std::io::ErrorKind::WouldBlock => NodeError::InUse { dir },
+            _ => NodeError::State { path, source },
+        })?;
+        if rt::fs::exists(&incoming) {
+            rt::fs::remove_dir_all(&incoming).map_err(state(&incoming))?;
         }
+        rt::fs::create_dir_all(&incoming).map_err(state(&incoming))?;
+        Ok(file)
     })
     .await
 }
@@ -129,6 +134,11 @@ pub(super) async fn load_identity(config: &NodeConfig) -> Result<Option<Formatio
         Ok(Some(Formation { identity, founding }))
     })
     .await
+}
+
+/// Where files are kept while they arrive through the control socket.
+pub(super) fn incoming_dir(config: &NodeConfig) -> PathBuf {
+    config.state_dir.join("incoming")
 }
 
 pub(super) fn identity_dir(config: &NodeConfig) -> PathBuf {

@@ -57,7 +57,8 @@ pub(super) async fn finish(config: &NodeConfig) -> Result<(), NodeError> {
         for dir in [&aside, &config.state_dir] {
             rt::fs::sync_dir(dir).map_err(state(dir))?;
         }
-        rt::fs::remove_file(&mark).map_err(state(&mark))?;
+        // On the disk, before the machine may join again: a mark that came back would put its new identity aside.
+        rt::fs::remove_file(&mark).and_then(|()| rt::fs::sync_dir(&config.state_dir)).map_err(state(&mark))?;
         tracing::warn!(node, to = %aside.display(), "this machine is no member any more; what it had of the cluster was put aside");
         Ok(())
     })

@@ -1,6 +1,8 @@
 //! How daemons start and end.
 
 use super::machine::{Machine, say};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 /// A second SIGTERM leaves three seconds for everything; the rest is for a machine with much else to do.
@@ -58,4 +60,28 @@ fn sigterms_end_a_daemon_in_time_wherever_it_is_in_its_start() {
     let _daemon = machine.start();
     machine.ready();
     assert_eq!(machine.say(&["sql", "shop", "SELECT n FROM t"]).done(), "1\n");
+}
+
+#[test]
+fn a_request_that_its_client_never_finishes_holds_no_stop_up() {
+    let machine = Machine::new();
+    let daemon = machine.start();
+    machine.form(&["init", "--name", "box1"]).done();
+    let mut import = UnixStream::connect(machine.socket()).unwrap();
+    import
+        .write_all(b"PUT /v1/databases/shop/file HTTP/1.1\r\nhost: bowline\r\ncontent-length: 1000000\r\n\r\nSQLite format 3\0")
+        .unwrap();
+    super::machine::until("the import is under way", || arriving(&machine).then_some(()));
+    // Once, and in less than a stop may take: the answers have two seconds after everything else.
+    daemon.terminate();
+    assert_eq!(daemon.ended_within(HURRIED).code(), Some(0));
+    // The client hears of it.
+    drop(import.read_to_end(&mut Vec::new()));
+    // What has arrived of the file does not stay for ever.
+    let _daemon = machine.start();
+    assert!(!arriving(&machine));
+}
+
+fn arriving(machine: &Machine) -> bool {
+    std::fs::read_dir(machine.state_dir().join("incoming")).unwrap().next().is_some()
 }

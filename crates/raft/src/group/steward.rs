@@ -71,7 +71,7 @@ pub(crate) async fn run(core: Arc<Core>, first: Running, leader_group: Option<wa
             None => match start(&core).await {
                 Ok(running) => running,
                 Err(error) => {
-                    if !step_over_damage(&core).await {
+                    if step_over_damage(&core).await == Damage::Lost {
                         return;
                     }
                     restarts += 1;
@@ -95,7 +95,7 @@ pub(crate) async fn run(core: Arc<Core>, first: Running, leader_group: Option<wa
                 return;
             }
             End::Failed(why) => {
-                if !step_over_damage(&core).await {
+                if step_over_damage(&core).await == Damage::Lost {
                     return;
                 }
                 let machine = core.machine.take_failure();
@@ -120,17 +120,28 @@ pub(crate) async fn run(core: Arc<Core>, first: Running, leader_group: Option<wa
     }
 }
 
+/// What became of an entry that the disk has damaged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Damage {
+    /// The engine met none.
+    None,
+    /// A checkpoint takes its place, or is to be tried again when the next engine meets it.
+    SteppedOver,
+    /// The state machine has not applied it: it is lost here, and the group has failed.
+    Lost,
+}
+
 /// If the engine met an entry that the disk has damaged: a checkpoint takes the place of all entries up to there, for those who
-/// restart and those who lag. False if the state machine has not applied it: then it is lost here.
-pub(crate) async fn step_over_damage(core: &Core) -> bool {
-    let Some(damaged) = core.log.take_damaged(core.id) else { return true };
+/// restart and those who lag.
+pub(crate) async fn step_over_damage(core: &Core) -> Damage {
+    let Some(damaged) = core.log.take_damaged(core.id) else { return Damage::None };
     let checkpointer = core.machine.lock().checkpointer();
     let state = match checkpointer.run().await {
         Ok(state) => state,
         Err(error) => {
             // The next engine meets the entry again.
             tracing::warn!(group = %core.id, entry = %damaged, %error, "no checkpoint to replace a damaged entry of the Raft log");
-            return true;
+            return Damage::SteppedOver;
         }
     };
     let last = state.last;
@@ -139,12 +150,12 @@ pub(crate) async fn step_over_damage(core: &Core) -> bool {
         rt::sometimes!("raft: a damaged entry was replaced by a checkpoint");
         tracing::warn!(group = %core.id, entry = %damaged, "a damaged entry of the Raft log was replaced by a checkpoint");
         core.log.purge(core.id, upto);
-        return true;
+        return Damage::SteppedOver;
     }
     let why = format!("{CORRUPT}: entry {damaged} of the Raft log is damaged and was not applied yet");
     tracing::error!(group = %core.id, why, "the log of a group is damaged; the group stays down on this node");
     core.publish(Some(GroupState::Failed(why.into())));
-    false
+    Damage::Lost
 }
 
 /// Waits until it makes sense to start again. False if it never does.

@@ -269,10 +269,6 @@ impl Shared {
         self.publish(&state);
     }
 
-    pub(super) fn is_damaged(&self, group: GroupId) -> bool {
-        self.state().damaged.contains_key(&group)
-    }
-
     pub(super) fn take_damaged(&self, group: GroupId) -> Option<LogPos> {
         self.state().damaged.remove(&group)
     }

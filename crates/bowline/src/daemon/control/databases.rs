@@ -1,6 +1,7 @@
 //! What the control API asks of the databases.
 
 use super::{Node, problem};
+use crate::daemon::node::incoming_dir;
 use api::control::{
     ByteStream, Created, DatabaseCheck, DatabaseContents, DatabaseInfo, Dropped, Export, Problem, TableContents,
     Trouble, TroubleKind,
@@ -166,7 +167,7 @@ pub(super) async fn import(node: &Node, name: &DbName, mut file: ByteStream) -> 
     if store.database(name).is_some() {
         return Err(problem(&StoreError::DatabaseExists { name: name.clone() }));
     }
-    let path = node.config().state_dir.join(format!("import-{:016x}", rt::entropy::u64()));
+    let path = incoming_dir(node.config()).join(format!("{:016x}", rt::entropy::u64()));
     let imported = async {
         let mut offset = 0;
         write(&path, offset, Bytes::new()).await?;
