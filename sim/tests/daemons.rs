@@ -35,7 +35,8 @@ fn daemons_keep_their_promises_on_a_disk_that_changes_pages() {
     one_seed_is_one_history("rot", 3..4);
 }
 
-/// An oracle that its mutant passes is none.
+/// An oracle that its mutant passes is none. The first seed is known to show it; every change of the product makes other histories, so
+/// that some more are tried.
 fn is_caught(scenario: &str, mutant: &str, seeds: std::ops::Range<u64>) {
     let scenario = find(scenario).unwrap();
     assert!(scenario.mutants.contains(&mutant));
@@ -50,17 +51,17 @@ fn an_acknowledgement_before_the_sync_is_caught() {
 
 #[test]
 fn a_lease_that_never_ends_is_caught() {
-    is_caught("cluster", "raft.lease-for-ever", 5040..5041);
+    is_caught("cluster", "raft.lease-for-ever", 5017..5167);
 }
 
 #[test]
 fn a_database_left_behind_by_the_leader_of_sys_is_caught() {
-    is_caught("forming", "cluster.leave-others-behind", 14..15);
+    is_caught("forming", "cluster.leave-others-behind", 7..107);
 }
 
 #[test]
 fn a_leader_that_waits_for_ever_to_hand_over_is_caught() {
-    is_caught("forming", "raft.wait-for-the-silent", 212..213);
+    is_caught("forming", "raft.wait-for-the-silent", 87..237);
 }
 
 #[test]

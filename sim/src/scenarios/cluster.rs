@@ -87,15 +87,16 @@ pub(super) fn tell(run: &Run, story: Story) -> Result<(), Broken> {
     let mut world = World::new(run, &config, &software);
     let histories = Histories::default();
     let (have_homes, is_heavy) = (dice.chance(1, 2), dice.chance(1, 4));
-    // Where nobody writes, a leader that is cut off has nothing to wait for: nothing but its lease keeps it from answering.
-    let readers_at = 1 + dice.below(config.nodes);
     let pause_max = Duration::from_millis(*dice.pick(&[100, 100, 1000]).unwrap_or(&100));
-    for _ in 0..CLIENTS {
-        let home = have_homes.then(|| 1 + dice.below(config.nodes));
+    // A reader that is cut off together with the leader hears nothing of what others write: nothing but the leader's lease keeps
+    // it from being told what was.
+    let readers = if have_homes { config.nodes } else { 0 };
+    let clients = (0..CLIENTS).map(|_| (have_homes.then(|| 1 + dice.below(config.nodes)), false));
+    for (home, only_reads) in clients.chain((1..=readers).map(|node| (Some(node), true))).collect::<Vec<_>>() {
         let plan = Plan {
             nodes: config.nodes,
             home,
-            only_reads: home == Some(readers_at),
+            only_reads,
             pause_max,
             is_heavy,
             board: board.clone(),

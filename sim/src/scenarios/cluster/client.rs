@@ -12,6 +12,9 @@ const KEYS: u64 = 4;
 /// How long a client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// The longest pause between two calls of a client that only reads.
+const READS_EVERY: Duration = Duration::from_millis(60);
+
 /// Enough pages that a transfer of them takes several answers, and is cut short now and then.
 const LARGE_ROWS: u64 = 8;
 const LARGE_BYTES: u64 = 256 << 10;
@@ -102,7 +105,7 @@ pub(super) async fn work(number: u64, plan: Plan) {
             8 if client.plan.is_heavy => client.write_large().await,
             _ => client.count().await,
         }
-        let pause_max = if client.plan.only_reads { Duration::from_millis(30) } else { client.plan.pause_max };
+        let pause_max = if client.plan.only_reads { READS_EVERY } else { client.plan.pause_max };
         let pause = client.dice.between(Duration::ZERO, pause_max);
         sleep(pause).await;
     }
