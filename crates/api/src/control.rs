@@ -9,6 +9,7 @@ mod ops;
 mod problem;
 mod routes;
 mod serve;
+pub mod sql;
 mod types;
 
 pub use client::{Client, ClientError};

@@ -6,6 +6,7 @@
     reason = "a test says what is wrong by panicking"
 )]
 
+use api::control::sql::{SqlDone, SqlRows};
 use api::control::{
     ByteStream, Client, ClientError, Control, Created, DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest,
     Dropped, Export, Formed, InitRequest, JoinRequest, NodeInfo, NodeState, PAGES, Parted, Problem, ProblemKind,
@@ -19,6 +20,7 @@ use rt::sync::watch;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use store::{Command, SessionOptions, WriteId};
 
 /// Enough of a node to have something to ask: what it is asked is what is tested here, not what it does.
 struct Node {
@@ -112,6 +114,12 @@ impl Control for Node {
             hash: "00".to_owned(),
             problems: vec![],
         }))
+    }
+    fn db_query(&self, _: &DbName, _: SessionOptions, _: Command) -> BoxFuture<'_, Result<SqlRows, Problem>> {
+        ready(refused("asked for rows"))
+    }
+    fn db_execute(&self, _: &DbName, _: Vec<Command>, _: Option<WriteId>) -> BoxFuture<'_, Result<SqlDone, Problem>> {
+        ready(refused("asked to write"))
     }
     fn db_drop(&self, name: &DbName) -> BoxFuture<'_, Result<Dropped, Problem>> {
         let contents = self.info(name).map(|info| DatabaseContents {

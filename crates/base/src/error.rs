@@ -21,6 +21,8 @@ pub enum Disposition {
         /// How long to wait first.
         after: Duration,
     },
+    /// It was sent and not answered: it may have been done or not. Only who can tell the two apart may send it again.
+    Unknown,
     /// The request itself is wrong or forbidden; trying again changes nothing.
     Refuse,
     /// The thing asked for is not there, or its owner has stopped. Normal at shutdown.

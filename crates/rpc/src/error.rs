@@ -93,7 +93,8 @@ impl Fault for CallError {
 
     fn disposition(&self) -> Disposition {
         match self {
-            Self::Unknown { .. } | Self::Down { .. } | Self::Lost { .. } | Self::Deadline { .. } => {
+            Self::Lost { .. } | Self::Deadline { sent: true, .. } => Disposition::Unknown,
+            Self::Unknown { .. } | Self::Down { .. } | Self::Deadline { sent: false, .. } => {
                 Disposition::Retry { after: Duration::from_millis(200) }
             }
             Self::Busy { .. } => Disposition::Retry { after: Duration::from_millis(20) },

@@ -275,6 +275,7 @@ fn encode_refusal(refusal: &Refusal, out: &mut BytesMut) {
         Disposition::Gone => (2, Duration::ZERO),
         Disposition::Corrupt => (3, Duration::ZERO),
         Disposition::Bug => (4, Duration::ZERO),
+        Disposition::Unknown => (5, Duration::ZERO),
     };
     out.put_u8(disposition);
     out.put_u32_le(u32::try_from(after.as_millis()).unwrap_or(u32::MAX));
@@ -293,6 +294,7 @@ fn decode_refusal(reader: &mut Reader<'_>) -> Result<Refusal, FrameError> {
         2 => Disposition::Gone,
         3 => Disposition::Corrupt,
         4 => Disposition::Bug,
+        5 => Disposition::Unknown,
         other => return Err(FrameError::Field { field: "disposition", value: u64::from(other) }),
     };
     let code_len = usize::from(reader.u8()?);

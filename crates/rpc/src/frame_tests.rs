@@ -10,6 +10,7 @@ fn refusal() -> impl Strategy<Value = Refusal> {
         Just(Disposition::Gone),
         Just(Disposition::Corrupt),
         Just(Disposition::Bug),
+        Just(Disposition::Unknown),
     ];
     ("[A-Z0-9-]{0,40}", disposition, ".{0,60}").prop_map(|(code, disposition, message)| Refusal {
         code: Cow::Owned(code),

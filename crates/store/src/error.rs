@@ -75,6 +75,9 @@ pub enum StoreError {
         /// The limit.
         limit: usize,
     },
+    /// The statement writes, and was asked for where only reads are.
+    #[error("the statement writes, and this request only reads")]
+    ReadsOnly,
     /// The options after the name cannot be read.
     #[error("{why}")]
     BadOption {
@@ -208,6 +211,7 @@ impl Fault for StoreError {
             Self::Call(e) => e.code(),
             Self::Encoding(_) => Code("BL-STORE-016"),
             Self::TransactionLimit { .. } => Code("BL-STORE-020"),
+            Self::ReadsOnly => Code("BL-STORE-021"),
         }
     }
 
@@ -229,15 +233,16 @@ impl Fault for StoreError {
             Self::Call(e) => e.disposition(),
             Self::Internal(_) | Self::Encoding(_) => Disposition::Bug,
             Self::NoSuchDatabase { .. } | Self::NoSuchStatement => Disposition::Gone,
-            // A blind retry of a write whose outcome is unknown may do it twice: the client must look first.
-            Self::OutcomeUnknown
-            | Self::TransactionIdle { .. }
+            // A blind retry may do it twice: the client must look first.
+            Self::OutcomeUnknown => Disposition::Unknown,
+            Self::TransactionIdle { .. }
             | Self::DatabaseExists { .. }
             | Self::SysIsPermanent { .. }
             | Self::Name(_)
             | Self::BadOption { .. }
             | Self::TransactionLimit { .. }
             | Self::TooManyRows { .. }
+            | Self::ReadsOnly
             | Self::SequenceOvertaken { .. } => Disposition::Refuse,
         }
     }
@@ -372,5 +377,11 @@ pub const PAGES: &[ErrorPage] = &[
         title: "The limit of a transaction is too large",
         cause: "A transaction's changed pages go to the other members as one entry of the log, which has a limit of its own.",
         next: "Configure the limit that the message names, or a smaller one, and make large changes in several transactions.",
+    },
+    ErrorPage {
+        code: Code("BL-STORE-021"),
+        title: "A query may not write",
+        cause: "Queries over HTTP run on the member that is asked, on its copy. What writes is carried out by the database's leader.",
+        next: "Send the statement to `/v1/databases/NAME/execute`, which finds the leader.",
     },
 ];

@@ -56,6 +56,8 @@ pub(crate) enum Reply {
     Done,
     /// None: it is another one here.
     Page(Option<Bytes>),
+    /// One for each statement of a transaction.
+    Outcomes(Vec<Outcome>),
 }
 
 /// Sends a request to another member.
@@ -110,7 +112,7 @@ pub(crate) async fn serve(store: &Arc<Inner>, request: &Request) -> Result<Reply
         Session::open(database, SessionOptions::default())
     };
     Ok(match request {
-        Request::Transact { database, commands } => Reply::Outcome(open(database)?.transact(commands).await?),
+        Request::Transact { database, commands } => Reply::Outcomes(open(database)?.transact(commands).await?),
         Request::Once { database, id, command } => {
             let params: Vec<_> = command.params.iter().map(Value::as_ref).collect();
             Reply::Outcome(open(database)?.execute_once(*id, &command.sql, &params).await?)

@@ -57,25 +57,25 @@ impl Session {
         Ok(rows)
     }
 
-    /// Runs statements as one transaction: all of them, or none. The answer is the last one's outcome.
+    /// Runs statements as one transaction: all of them, or none. Answers what each did.
     ///
     /// Not cancel-safe: a dropped future may or may not have committed.
-    pub async fn transact(&mut self, commands: &[Command]) -> Result<Outcome, StoreError> {
-        let outcome = self.transact_all(commands).await;
-        if outcome.is_err() {
+    pub async fn transact(&mut self, commands: &[Command]) -> Result<Vec<Outcome>, StoreError> {
+        let outcomes = self.transact_all(commands).await;
+        if outcomes.is_err() {
             self.rollback();
         }
-        outcome
+        outcomes
     }
 
-    async fn transact_all(&mut self, commands: &[Command]) -> Result<Outcome, StoreError> {
+    async fn transact_all(&mut self, commands: &[Command]) -> Result<Vec<Outcome>, StoreError> {
         self.execute(Statement::Sql("BEGIN IMMEDIATE"), &[]).await?;
-        let mut outcome = Outcome::default();
+        let mut outcomes = Vec::with_capacity(commands.len());
         for command in commands {
             let params: Vec<ValueRef<'_>> = command.params.iter().map(Value::as_ref).collect();
-            outcome = self.execute(Statement::Sql(&command.sql), &params).await?;
+            outcomes.push(self.execute(Statement::Sql(&command.sql), &params).await?);
         }
         self.execute(Statement::Sql("COMMIT"), &[]).await?;
-        Ok(outcome)
+        Ok(outcomes)
     }
 }

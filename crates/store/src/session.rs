@@ -381,12 +381,16 @@ impl Session {
 
     /// Lets a statement begin: reads when their level allows, writes when the slot is this session's.
     async fn admit(&mut self, statement: StatementId, freshness: Freshness) -> Result<(), StoreError> {
+        let reads_only = self.options.reads_only;
         let desk = self.desk()?;
         let connection = &desk.connection;
         if connection.poisoned() {
             return Err(SqlError::LeadershipLost.into());
         }
         let readonly = connection.readonly(statement).map_err(|_| StoreError::NoSuchStatement)?;
+        if !readonly && reads_only {
+            return Err(StoreError::ReadsOnly);
+        }
         if desk.slot.is_some() {
             return Ok(());
         }

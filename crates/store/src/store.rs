@@ -231,10 +231,15 @@ impl Store {
         }
     }
 
-    /// Runs statements as one transaction where the database is led, whoever is asked.
+    /// Runs statements as one transaction where the database is led, whoever is asked. Answers what the last one did.
     pub async fn transact(&self, database: &DbName, commands: Vec<Command>) -> Result<Outcome, StoreError> {
+        Ok(self.transact_each(database, commands).await?.pop().unwrap_or_default())
+    }
+
+    /// Like [`transact`](Self::transact), and answers what each statement did.
+    pub async fn transact_each(&self, database: &DbName, commands: Vec<Command>) -> Result<Vec<Outcome>, StoreError> {
         match self.at_leader(database, Request::Transact { database: database.clone(), commands }).await? {
-            Reply::Outcome(outcome) => Ok(outcome),
+            Reply::Outcomes(outcomes) => Ok(outcomes),
             other => Err(unexpected(&other)),
         }
     }

@@ -1,6 +1,7 @@
 //! What a node lets its operator do: the seam between the control API and the composition root.
 
 use super::problem::Problem;
+use super::sql::{SqlDone, SqlRows};
 use super::types::{
     Created, DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Formed, InitRequest, JoinRequest,
     NodeInfo, Parted, Readiness, Status, TokenInfo, TokenIssued, TokenRequest,
@@ -9,6 +10,7 @@ use base::DbName;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use store::{Command, SessionOptions, WriteId};
 
 /// The bytes of a database file, in order. An error ends it: what came before must not be used.
 pub type ByteStream = BoxStream<'static, Result<Bytes, Problem>>;
@@ -67,6 +69,24 @@ pub trait Control: Send + Sync + 'static {
     /// Checks this node's own copy: every page against its checksum, and the whole with SQLite's `integrity_check`. Reads all
     /// of it; writes go on meanwhile.
     fn db_check(&self, name: &DbName) -> BoxFuture<'_, Result<DatabaseCheck, Problem>>;
+
+    /// Reads rows on this node: one statement, which may not write. The first rows are there when this answers; dropping the rows stops
+    /// the query.
+    fn db_query(
+        &self,
+        name: &DbName,
+        options: SessionOptions,
+        statement: Command,
+    ) -> BoxFuture<'_, Result<SqlRows, Problem>>;
+
+    /// Carries statements out as one transaction where the database is led. Answers when it is on the disks of a majority. With a
+    /// number it is one statement, which is not carried out twice.
+    fn db_execute(
+        &self,
+        name: &DbName,
+        statements: Vec<Command>,
+        id: Option<WriteId>,
+    ) -> BoxFuture<'_, Result<SqlDone, Problem>>;
 
     /// Removes a database on all members. The router has asked for confirmation. `sys` is refused.
     fn db_drop(&self, name: &DbName) -> BoxFuture<'_, Result<Dropped, Problem>>;

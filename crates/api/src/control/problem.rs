@@ -19,7 +19,7 @@ pub enum ProblemKind {
     NotFound,
     /// It is there already, or in a state that excludes the request.
     Conflict,
-    /// The deadline passed; the outcome is unknown.
+    /// No answer came in time, or from a leader that was lost; the outcome is unknown.
     TimedOut,
     /// Stored data failed its check and was not returned.
     Corrupt,
@@ -56,6 +56,7 @@ impl From<Disposition> for ProblemKind {
     fn from(disposition: Disposition) -> Self {
         match disposition {
             Disposition::Retry { .. } => Self::NotReady,
+            Disposition::Unknown => Self::TimedOut,
             Disposition::Refuse => Self::Refused,
             Disposition::Gone => Self::NotFound,
             Disposition::Corrupt => Self::Corrupt,

@@ -23,8 +23,8 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 /// How long a client should wait before it asks a node again that was not ready.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-type Node = State<Arc<dyn Control>>;
-type Answer<T> = Result<Json<T>, Problem>;
+pub(super) type Node = State<Arc<dyn Control>>;
+pub(super) type Answer<T> = Result<Json<T>, Problem>;
 
 /// The control API of a node. Serve it with [`serve`](super::serve); tests may call it directly.
 pub fn router(control: Arc<dyn Control>) -> Router {
@@ -37,6 +37,7 @@ pub fn router(control: Arc<dyn Control>) -> Router {
         .route("/v1/databases/{name}", get(db_contents).delete(db_drop))
         .route("/v1/databases/{name}/check", get(db_check))
         .route("/v1/databases/{name}/file", get(db_export).put(db_import).layer(DefaultBodyLimit::disable()))
+        .merge(super::sql::routes())
         .route_layer(middleware::from_fn_with_state(Arc::clone(&control), only_when_ready));
     Router::new()
         .route("/livez", get(|| async { "alive\n" }))
@@ -188,10 +189,10 @@ async fn db_import(State(control): Node, name: Name, body: Body) -> Answer<impl 
     control.db_import(&name?.0, file.boxed()).await.map(Json)
 }
 
-type Name = Result<Path<DbName>, PathRejection>;
+pub(super) type Name = Result<Path<DbName>, PathRejection>;
 
 /// A JSON body whose refusal is a [`Problem`]. An empty body is `{}`.
-struct Input<T>(T);
+pub(super) struct Input<T>(pub(super) T);
 
 impl<S: Send + Sync, T: serde::de::DeserializeOwned> FromRequest<S> for Input<T> {
     type Rejection = Problem;

@@ -3,8 +3,10 @@
 mod databases;
 mod forming;
 mod membership;
+mod sql;
 
 use super::node::{Names, Node, Phase};
+use api::control::sql::{SqlDone, SqlRows};
 use api::control::{
     ByteStream, Control, Created, DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Export,
     Formed, InitRequest, JoinRequest, NodeInfo, NodeState, Parted, Problem, ProblemKind, Readiness, Reboot, Status,
@@ -15,7 +17,7 @@ use cluster::Cluster;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use lifecycle::Lane;
-use store::{Store, StoreError};
+use store::{Command, SessionOptions, Store, StoreError, WriteId};
 
 /// What any error looks like to a user.
 pub(super) fn problem(error: &dyn Fault) -> Problem {
@@ -151,6 +153,26 @@ impl Control for Node {
     fn db_check(&self, name: &DbName) -> BoxFuture<'_, Result<DatabaseCheck, Problem>> {
         let name = name.clone();
         async move { databases::check(self, &name).await }.boxed()
+    }
+
+    fn db_query(
+        &self,
+        name: &DbName,
+        options: SessionOptions,
+        statement: Command,
+    ) -> BoxFuture<'_, Result<SqlRows, Problem>> {
+        let name = name.clone();
+        async move { sql::query(self, &name, options, statement).await }.boxed()
+    }
+
+    fn db_execute(
+        &self,
+        name: &DbName,
+        statements: Vec<Command>,
+        id: Option<WriteId>,
+    ) -> BoxFuture<'_, Result<SqlDone, Problem>> {
+        let name = name.clone();
+        async move { sql::execute(self, &name, statements, id).await }.boxed()
     }
 
     fn db_drop(&self, name: &DbName) -> BoxFuture<'_, Result<Dropped, Problem>> {

@@ -1,7 +1,7 @@
 //! A machine: a state directory, the commands that people type on it, and the processes that keep their state there.
 
 use rustix::process::{Pid, Signal, kill_process};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -148,6 +148,20 @@ impl Machine {
         let daemon = Daemon(self.start_command().stdin(Stdio::null()).spawn().unwrap());
         until("the control socket", || UnixStream::connect(self.socket()).ok());
         daemon
+    }
+
+    /// A request to its control socket: the status and the body of the answer.
+    #[track_caller]
+    pub(crate) fn http(&self, request: &str, headers: &str, body: &str) -> (u16, String) {
+        let mut stream = UnixStream::connect(self.socket()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let length = body.len();
+        // Of this version an answer ends where the connection does.
+        write!(stream, "{request} HTTP/1.0\r\ncontent-length: {length}\r\n{headers}\r\n{body}").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
     }
 
     /// Waits until the daemon says that everything serves.

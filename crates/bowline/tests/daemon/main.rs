@@ -15,3 +15,4 @@ mod lifetime;
 mod machine;
 mod membership;
 mod service_manager;
+mod sql_over_http;

@@ -13,6 +13,8 @@ pub struct SessionOptions {
     pub read: ReadLevel,
     /// Whether reads, too, are refused where the database is not led, as dqlite's clients expect.
     pub leader_only: bool,
+    /// Whether statements that write are refused.
+    pub reads_only: bool,
     /// How long a write waits for the writer's slot, and a read for a majority.
     pub wait_max: Duration,
     /// How long a transaction that holds the writer's slot may wait for its client.
@@ -26,6 +28,7 @@ impl Default for SessionOptions {
         Self {
             read: ReadLevel::default(),
             leader_only: false,
+            reads_only: false,
             wait_max: Duration::from_secs(5),
             idle_max: Duration::from_secs(30),
             statement_max: None,
@@ -62,20 +65,26 @@ impl SessionOptions {
     pub fn parse(mut self, name: &str) -> Result<(DbName, Self), BadName> {
         let (name, options) = name.split_once('?').unwrap_or((name, ""));
         for option in options.split('&').filter(|o| !o.is_empty()) {
-            let bad = || BadName::Option(option.to_owned());
-            let (key, value) = option.split_once('=').ok_or_else(bad)?;
-            match key {
-                "read" => {
-                    self.read = value.parse()?;
-                    self.leader_only = false;
-                }
-                "busy" => self.wait_max = duration(value).ok_or_else(bad)?,
-                "idle" => self.idle_max = duration(value).ok_or_else(bad)?,
-                "deadline" => self.statement_max = Some(duration(value).ok_or_else(bad)?),
-                _ => return Err(bad()),
-            }
+            let (key, value) = option.split_once('=').ok_or_else(|| BadName::Option(option.to_owned()))?;
+            self.set(key, value)?;
         }
         Ok((DbName::new(name)?, self))
+    }
+
+    /// Takes one option by its name: `read`, `busy`, `idle` or `deadline`.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<(), BadName> {
+        let bad = || BadName::Option(format!("{key}={value}"));
+        match key {
+            "read" => {
+                self.read = value.parse()?;
+                self.leader_only = false;
+            }
+            "busy" => self.wait_max = duration(value).ok_or_else(bad)?,
+            "idle" => self.idle_max = duration(value).ok_or_else(bad)?,
+            "deadline" => self.statement_max = Some(duration(value).ok_or_else(bad)?),
+            _ => return Err(bad()),
+        }
+        Ok(())
     }
 }
 
@@ -104,6 +113,7 @@ mod tests {
             SessionOptions {
                 read: ReadLevel::Local,
                 leader_only: false,
+                reads_only: false,
                 wait_max: Duration::from_secs(20),
                 idle_max: Duration::from_mins(1),
                 statement_max: Some(Duration::from_millis(250)),

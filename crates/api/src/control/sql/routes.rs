@@ -1,0 +1,155 @@
+//! `POST /v1/databases/NAME/query` and `/execute`.
+
+use super::rows::head;
+use super::values::from_json;
+use super::{RowBatch, SqlRows, SqlStatement, SqlTransaction};
+use crate::control::ops::Control;
+use crate::control::problem::{MALFORMED, Problem, ProblemKind};
+use crate::control::routes::{Answer, Input, Name, Node};
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use store::{Command, SessionOptions, WriteId};
+
+/// The largest request that is read, in bytes: its statements and parameters become one message to the leader.
+const REQUEST_BYTES_MAX: usize = 8 << 20;
+/// The largest result that is answered as one JSON document, in bytes.
+const DOCUMENT_BYTES_MAX: usize = 16 << 20;
+/// Lines of JSON.
+const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
+
+pub(in crate::control) fn routes() -> Router<Arc<dyn Control>> {
+    Router::new()
+        .route("/v1/databases/{name}/query", post(query))
+        .route("/v1/databases/{name}/execute", post(execute))
+        .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
+}
+
+type Options = Result<Query<BTreeMap<String, String>>, QueryRejection>;
+
+/// `?read=LEVEL&deadline=DURATION&busy=DURATION`, as in the names that dqlite's clients open.
+fn session_options(given: Options) -> Result<SessionOptions, Problem> {
+    let malformed = |why: String| {
+        Problem::new(
+            &MALFORMED,
+            ProblemKind::Refused,
+            "the parameters after the question mark are not what this request takes",
+        )
+        .because(why)
+    };
+    let Query(given) = given.map_err(|error| malformed(error.body_text()))?;
+    let mut options = SessionOptions { reads_only: true, ..SessionOptions::default() };
+    for (key, value) in given {
+        options.set(&key, &value).map_err(|bad| malformed(bad.to_string()))?;
+    }
+    Ok(options)
+}
+
+/// The statement as the store takes it.
+fn command(SqlStatement { sql, params }: SqlStatement) -> Result<Command, Problem> {
+    let numbered = params.into_iter().enumerate();
+    let params = numbered.map(|(i, value)| {
+        from_json(value).map_err(|bad| {
+            Problem::new(&MALFORMED, ProblemKind::Refused, format!("parameter {} cannot be understood", i + 1))
+                .because(bad.to_string())
+        })
+    });
+    Ok(Command::new(sql, params.collect::<Result<Vec<_>, Problem>>()?))
+}
+
+async fn query(
+    State(control): Node,
+    name: Name,
+    given: Options,
+    headers: HeaderMap,
+    Input(statement): Input<SqlStatement>,
+) -> Result<Response, Problem> {
+    let options = session_options(given)?;
+    let rows = control.db_query(&name?.0, options, command(statement)?).await?;
+    let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    if accepts.contains("application/x-ndjson") { Ok(lines(rows)) } else { document(rows).await }
+}
+
+#[derive(Serialize)]
+struct End {
+    rows: u64,
+}
+
+#[derive(Serialize)]
+struct Failed {
+    problem: Problem,
+}
+
+/// A line of JSON.
+fn line(value: &impl Serialize) -> Bytes {
+    let mut line = serde_json::to_vec(value).unwrap_or_default();
+    line.push(b'\n');
+    line.into()
+}
+
+/// A result of any size, as it is read.
+fn lines(rows: SqlRows) -> Response {
+    let first = head(&rows.columns);
+    let rest = futures::stream::try_unfold(Some((rows.batches, 0)), async |state| {
+        let Some((mut batches, rows)) = state else { return Ok(None) };
+        Ok::<_, std::convert::Infallible>(Some(match batches.next().await {
+            Some(Ok(batch)) => (batch.lines, Some((batches, rows + batch.rows))),
+            Some(Err(problem)) => (line(&Failed { problem }), None),
+            None => (line(&End { rows }), None),
+        }))
+    });
+    let body = futures::stream::once(std::future::ready(Ok(first))).chain(rest);
+    ([(header::CONTENT_TYPE, NDJSON)], Body::from_stream(body)).into_response()
+}
+
+/// A whole result.
+async fn document(mut rows: SqlRows) -> Result<Response, Problem> {
+    let mut out = head(&rows.columns).to_vec();
+    out.truncate(out.len() - b"}\n".len());
+    out.extend_from_slice(br#","rows":["#);
+    let mut is_first = true;
+    while let Some(RowBatch { lines, .. }) = rows.batches.try_next().await? {
+        if out.len() + lines.len() > DOCUMENT_BYTES_MAX {
+            let message = format!("the result has more than {} MiB", DOCUMENT_BYTES_MAX >> 20);
+            return Err(Problem::new(&MALFORMED, ProblemKind::Refused, message)
+                .because("a result that is answered as one JSON document stands in memory as a whole")
+                .next("ask for lines of JSON: send `Accept: application/x-ndjson`; or give the query a LIMIT"));
+        }
+        for row in lines.split(|&byte| byte == b'\n').filter(|row| !row.is_empty()) {
+            if !std::mem::take(&mut is_first) {
+                out.push(b',');
+            }
+            out.extend_from_slice(row);
+        }
+    }
+    out.extend_from_slice(b"]}\n");
+    let headers: [(HeaderName, HeaderValue); 1] =
+        [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    Ok((headers, out).into_response())
+}
+
+async fn execute(
+    State(control): Node,
+    name: Name,
+    Input(transaction): Input<SqlTransaction>,
+) -> Answer<impl Serialize> {
+    let SqlTransaction { statements, id } = transaction;
+    let refused = |message: &str| Err(Problem::new(&MALFORMED, ProblemKind::Refused, message));
+    match (statements.len(), id) {
+        (0, _) => return refused("there is no statement in the request"),
+        (2.., Some(_)) => return refused("a write with a number is one statement"),
+        _ => {}
+    }
+    let commands = statements.into_iter().map(command).collect::<Result<Vec<_>, Problem>>()?;
+    let id = id.map(|id| WriteId { client: id.client, sequence: id.sequence });
+    control.db_execute(&name?.0, commands, id).await.map(Json)
+}

@@ -1,0 +1,124 @@
+//! SQL as JSON over the control socket.
+
+use super::machine::Machine;
+use serde_json::{Value, json};
+
+/// POSTs JSON, and reads the JSON that comes back.
+#[track_caller]
+fn post(machine: &Machine, path: &str, body: &Value) -> (u16, Value) {
+    let (status, answer) = machine.http(&format!("POST /v1/databases/{path}"), "", &body.to_string());
+    (status, serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{path}: {error}: {answer}")))
+}
+
+fn machine() -> Machine {
+    let machine = Machine::new();
+    machine.form(&["init", "--name", "box1"]).done();
+    machine.say(&["sql", "shop", "CREATE TABLE knots(id INTEGER PRIMARY KEY, name TEXT UNIQUE, picture BLOB)"]).done();
+    machine
+}
+
+#[test]
+fn any_member_writes_at_the_leader_and_reads_what_was_written() {
+    let first = machine();
+    let token = first.json(&["token", "add"])["token"].as_str().unwrap().to_owned();
+    let second = Machine::new();
+    second.form(&["join", &token, "--name", "box2"]).done();
+    for (machine, name) in [(&first, "bowline"), (&second, "hitch")] {
+        let insert = json!({"statements": [
+            {"sql": "INSERT INTO knots(name, picture) VALUES (?, ?)", "params": [name, {"base64": "AAH/"}]},
+            {"sql": "UPDATE knots SET picture = NULL WHERE name = ?", "params": ["none"]},
+        ]});
+        let (status, done) = post(machine, "shop/execute", &insert);
+        let id = if name == "bowline" { 1 } else { 2 };
+        let results = json!([
+            {"rows_affected": 1, "last_insert_rowid": id},
+            {"rows_affected": 0, "last_insert_rowid": id},
+        ]);
+        assert_eq!((status, &done["results"]), (200, &results), "{done}");
+        // Linearizable is the default: nothing has to be waited for, whoever is asked.
+        for asked in [&first, &second] {
+            let select = json!({"sql": "SELECT id, picture, 1.5, NULL FROM knots WHERE name = ?", "params": [name]});
+            let (status, rows) = post(asked, "shop/query", &select);
+            let expected = json!({
+                "columns": ["id", "picture", "1.5", "NULL"],
+                "rows": [[id, {"base64": "AAH/"}, 1.5, null]],
+            });
+            assert_eq!((status, rows), (200, expected));
+        }
+        let own =
+            post(machine, "shop/query?read=bounded:5s&deadline=2s", &json!({"sql": "SELECT count(*) FROM knots"}));
+        assert_eq!(own.0, 200, "{}", own.1);
+    }
+}
+
+#[test]
+fn a_transaction_is_whole_and_a_numbered_write_is_done_once() {
+    let machine = machine();
+    let half = json!({"statements": [
+        {"sql": "INSERT INTO knots(name) VALUES ('bowline')"},
+        {"sql": "INSERT INTO knots(name) VALUES ('bowline')"},
+    ]});
+    let (status, problem) = post(&machine, "shop/execute", &half);
+    assert!(status == 400 && problem["message"].as_str().unwrap().contains("UNIQUE constraint failed"), "{problem}");
+    let once = |sequence| {
+        json!({
+            "statements": [{"sql": "INSERT INTO knots(name) VALUES (?)", "params": [format!("knot {sequence}")]}],
+            "id": {"client": 77, "sequence": sequence},
+        })
+    };
+    let first = post(&machine, "shop/execute", &once(1));
+    assert_eq!((first.0, post(&machine, "shop/execute", &once(1))), (200, first));
+    post(&machine, "shop/execute", &once(2));
+    let (status, overtaken) = post(&machine, "shop/execute", &once(1));
+    assert_eq!((status, overtaken["code"].as_str()), (400, Some("BL-STORE-012")));
+    let (_, rows) = post(&machine, "shop/query", &json!({"sql": "SELECT name FROM knots ORDER BY id"}));
+    assert_eq!(rows["rows"], json!([["knot 1"], ["knot 2"]]));
+}
+
+#[test]
+fn a_large_result_comes_as_lines_and_says_when_it_is_whole() {
+    let machine = machine();
+    let count = "WITH RECURSIVE c(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM c WHERE n < 100000) SELECT n, hex(n) AS h FROM c";
+    let select = json!({"sql": count}).to_string();
+    let request = "POST /v1/databases/shop/query";
+    let (status, lines) = machine.http(request, "accept: application/x-ndjson\r\n", &select);
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((status, lines.len()), (200, 100_002));
+    assert_eq!(lines[0], json!({"columns": ["n", "h"]}));
+    assert!((1..=100_000).all(|n| lines[n][0] == n));
+    assert_eq!(lines[100_001], json!({"rows": 100_000}));
+
+    // An error after the first rows is the last line.
+    let fails = json!({"sql": format!("{count} UNION ALL SELECT 0, abs(-9223372036854775807 - 1)")}).to_string();
+    let (status, lines) = machine.http(request, "accept: application/x-ndjson\r\n", &fails);
+    let last: Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+    assert!(status == 200 && last["problem"]["message"].as_str().unwrap().contains("integer overflow"), "{last}");
+    let too_large = json!({"sql": format!("SELECT hex(zeroblob(1000)) FROM ({count})")});
+    let (status, refused) = post(&machine, "shop/query", &too_large);
+    assert!(status == 400 && refused["next"].as_str().unwrap().contains("application/x-ndjson"), "{refused}");
+}
+
+#[test]
+fn what_cannot_be_asked_is_refused_with_the_reason() {
+    let machine = machine();
+    let endless = "WITH RECURSIVE c(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM c) SELECT count(*) FROM c";
+    let select = |sql: &str| json!({"sql": sql});
+    for (path, body, status, code, words) in [
+        ("shop/query", select("DELETE FROM knots"), 400, "BL-STORE-021", "only reads"),
+        ("shop/query", select("BEGIN IMMEDIATE"), 400, "BL-STORE-021", "only reads"),
+        ("shop/query", select("SELECT 1; SELECT 2"), 400, "BL-SQL-", "nonempty statement tail"),
+        ("shop/query", select("SELECT * FROM knotz"), 400, "BL-SQL-", "no such table"),
+        ("shop/query?deadline=100ms", select(endless), 400, "BL-SQL-", "interrupted"),
+        ("shop/query?read=now", select("SELECT 1"), 400, "BL-API-003", "question mark"),
+        ("shop/query?sort=up", select("SELECT 1"), 400, "BL-API-003", "question mark"),
+        ("none/query", select("SELECT 1"), 404, "BL-STORE-007", "none"),
+        ("shop/query", json!({"sql": "SELECT ?", "params": [[1]]}), 400, "BL-API-003", "parameter 1"),
+        ("shop/query", json!({"query": "SELECT 1"}), 400, "BL-API-003", "body"),
+        ("shop/execute", json!({"statements": []}), 400, "BL-API-003", "no statement"),
+        ("none/execute", json!({"statements": [select("SELECT 1")]}), 404, "BL-STORE-007", "none"),
+    ] {
+        let (got, problem) = post(&machine, path, &body);
+        let said = (problem["code"].as_str().unwrap(), problem["message"].as_str().unwrap());
+        assert!(got == status && said.0.starts_with(code) && said.1.contains(words), "{path} {body}: {got} {problem}");
+    }
+}
