@@ -5,6 +5,7 @@
 //! The socket's file mode is the access control: who may open it is an operator.
 
 mod client;
+pub mod metrics;
 mod ops;
 mod problem;
 mod routes;

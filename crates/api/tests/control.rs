@@ -6,6 +6,7 @@
     reason = "a test says what is wrong by panicking"
 )]
 
+use api::control::metrics::Metrics;
 use api::control::sql::{SqlDone, SqlRows};
 use api::control::{
     ByteStream, Client, ClientError, Control, Created, DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest,
@@ -68,6 +69,9 @@ impl Control for Node {
             troubles: vec![],
             units: vec![],
         }))
+    }
+    fn metrics(&self) -> BoxFuture<'_, Metrics> {
+        std::future::ready(Metrics::default()).boxed()
     }
     fn nodes(&self) -> BoxFuture<'_, Result<Vec<NodeInfo>, Problem>> {
         ready(Ok(vec![]))

@@ -33,6 +33,13 @@ pub enum Disposition {
     Bug,
 }
 
+impl Disposition {
+    /// Whether a request that may be carried out twice is worth another try.
+    pub const fn is_passing(self) -> bool {
+        matches!(self, Self::Retry { .. } | Self::Unknown)
+    }
+}
+
 /// An error a user can meet.
 pub trait Fault: std::error::Error {
     /// The stable code.

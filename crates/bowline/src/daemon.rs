@@ -206,12 +206,12 @@ fn compose(supervisor: &mut Supervisor, node: &Node, formation: &Formation) -> R
 
     let removed = node.clone();
     let members = MembersUnit::new(formation.clone(), KnownMembers::of(config), Arc::new(move || removed.dismiss()));
-    let members = supervisor.add("members", members, (network.clone(), raft, store.clone()), options);
+    let members = supervisor.add("members", members, (network.clone(), raft.clone(), store.clone()), options);
 
     let dqlite = DqliteUnit::new(config.dqlite_socket(), sockets.dqlite_address, sockets.dqlite, formation.clone());
     supervisor.add("dqlite", dqlite, (store.clone(), members.clone()), options);
 
-    Ok(Running { lanes: supervisor.lanes(), record, store, members })
+    Ok(Running { lanes: supervisor.lanes(), record, network, raft, store, members })
 }
 
 fn bind_unix(path: &std::path::Path, what: &'static str) -> Result<Listener, NodeError> {

@@ -19,7 +19,7 @@ use crate::sys::SysSql;
 use crate::token::{Secret, Token, TokenId};
 use crate::token_rows::{self, TokenRow};
 use crate::{ClusterError, Credentials, NodeIdentity, NodeName};
-use base::{Disposition, Fault, NodeId, Role};
+use base::{Fault, NodeId, Role};
 use bytes::Bytes;
 use futures::future::join_all;
 use lifecycle::Scope;
@@ -151,8 +151,7 @@ impl Cluster {
                 Ok(placement) => return Ok(placement),
                 Err(error) => error,
             };
-            let Disposition::Retry { .. } = error.disposition() else { return Err(error) };
-            if Instant::now() + LEADER_PAUSE >= until {
+            if !error.disposition().is_passing() || Instant::now() + LEADER_PAUSE >= until {
                 return Err(error);
             }
             asked += 1;
@@ -259,6 +258,11 @@ impl Inner {
 
     pub(crate) fn groups(&self) -> Vec<Group> {
         self.host.groups()
+    }
+
+    /// Changes when there is a group more.
+    pub(crate) fn watch_opened(&self) -> watch::Receiver<u64> {
+        self.host.watch_opened()
     }
 
     fn authority(&self) -> Option<&Authority> {

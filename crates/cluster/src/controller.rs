@@ -69,8 +69,10 @@ pub(crate) async fn run(inner: Arc<Inner>) {
     let (mut swept, mut gave_away) = (None, None);
     // The rows are in `sys`: they change when it applies something, and matter here while it is led here.
     let mut rows = inner.sys_group.watch_applied();
+    let mut opened = inner.watch_opened();
     loop {
         let began = Instant::now();
+        opened.borrow_and_update();
         let mut watches: Vec<_> = inner.groups().iter().map(Group::watch).collect();
         let keys: Vec<Key> = watches.iter_mut().map(|watch| Key::of(&watch.borrow_and_update())).collect();
         rows.borrow_and_update();
@@ -99,6 +101,7 @@ pub(crate) async fn run(inner: Arc<Inner>) {
             biased;
             () = inner.nudge.notified() => {}
             () = any_changed(&mut watches, &keys) => {}
+            changed = opened.changed() => if changed.is_err() { return },
             changed = rows.changed(), if leading => if changed.is_err() { return },
             () = liveness.changed() => {}
             () = rt::time::sleep_until(next) => {}

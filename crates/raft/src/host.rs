@@ -4,13 +4,14 @@ use crate::engine::machine::Machine;
 use crate::engine::serve::NOT_RUNNING;
 use crate::engine::wire;
 use crate::group::{Core, Damage};
-use crate::log::{Log, Usage};
+use crate::log::{Log, LogStats, Usage};
 use crate::{ChangeError, Group, OpenError, StateMachine};
 use base::{Disposition, GroupId, NodeId};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use lifecycle::{Cancelled, Scope, StopReport};
 use rpc::{Answer, Caller, Handler, Mesh, Refusal};
+use rt::sync::watch;
 use rt::time::Instant;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -137,6 +138,8 @@ struct Inner {
     log: Log,
     mesh: Arc<Mesh>,
     groups: Mutex<BTreeMap<GroupId, Arc<Core>>>,
+    /// How many groups were opened so far.
+    opened: watch::Sender<u64>,
     /// The groups' tasks, and those that serve them.
     groups_scope: Scope,
     /// The log's writer: it ends after the groups.
@@ -150,7 +153,15 @@ impl RaftHost {
         let opened = rt::blocking::run(move || Log::open(&opening)).await;
         let log = opened.map_err(|end| OpenError::Io { path: config.dir.clone(), error: io::Error::other(end) })??;
         let (groups_scope, log_scope) = (scope.child("raft groups"), scope.child("raft log"));
-        let inner = Arc::new(Inner { config, log, mesh, groups: Mutex::default(), groups_scope, log_scope });
+        let inner = Arc::new(Inner {
+            config,
+            log,
+            mesh,
+            groups: Mutex::default(),
+            opened: watch::channel(0).0,
+            groups_scope,
+            log_scope,
+        });
         let (cancelled, groups) = (inner.log_scope.cancelled(), inner.groups_scope.clone());
         let writing = inner.log.clone().run(async move {
             cancelled.wait().await;
@@ -220,6 +231,7 @@ impl RaftHost {
             Entry::Occupied(_) => return Err(OpenError::AlreadyOpen(group)),
             Entry::Vacant(place) => drop(place.insert(Arc::clone(&core))),
         }
+        inner.opened.send_modify(|opened| *opened += 1);
         // A group that has stopped holds its state machine no longer, and may be opened again.
         drop(core.scope.spawn("leaving", leave(Arc::downgrade(inner), Arc::downgrade(&core), core.scope.cancelled())));
         let opening = Opening(Some(core.scope.clone()));
@@ -275,6 +287,11 @@ impl RaftHost {
         self.0.groups().values().cloned().map(Group).collect()
     }
 
+    /// Changes with every group that is opened: those who look after all groups have one more to look at.
+    pub fn watch_opened(&self) -> watch::Receiver<u64> {
+        self.0.opened.subscribe()
+    }
+
     /// Groups that the log knows, open or not.
     pub fn known_groups(&self) -> Vec<GroupId> {
         self.0.log.groups()
@@ -301,9 +318,9 @@ impl RaftHost {
         }
     }
 
-    /// How many bytes the log takes on disk, preallocated segments included.
-    pub fn log_bytes(&self) -> u64 {
-        self.0.log.bytes()
+    /// What the log holds, and what its writer has done since it was opened.
+    pub fn log_stats(&self) -> LogStats {
+        self.0.log.stats()
     }
 
     /// Stops all groups and the log's writer: no task of it runs afterwards. Leadership is not handed over here (see

@@ -20,5 +20,6 @@ pub use engine::recode_message;
 pub use error::{ChangeError, MachineError, OpenError, PAGES, ProposeError, ReadError};
 pub use group::{Group, GroupState, GroupStatus, LeaseRead, PAYLOAD_MAX, Proposed};
 pub use host::{GroupOptions, HostConfig, LogLimits, OnCorruption, RaftHost, Timing};
+pub use log::LogStats;
 pub use machine::{Checkpointer, SnapshotRemote, SnapshotSink, SnapshotSource, StateMachine};
 pub use types::{AppliedState, Committed, LogPos, MembershipView, Payload};

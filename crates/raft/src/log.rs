@@ -26,6 +26,7 @@ mod writer;
 
 pub use record::{Found, Head, Record, Segment, Vote, encode_segment};
 pub use segment::{Decoded, Tail, decode_segment};
+pub use shared::LogStats;
 pub(crate) use shared::{Done, NewEntry, Usage};
 
 use crate::{HostConfig, LogLimits, LogPos, OpenError};
@@ -309,9 +310,9 @@ impl Log {
         self.0.shared.failure()
     }
 
-    /// Bytes on disk.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.0.shared.usage().borrow().bytes + self.0.shared.has_prepared_bytes()
+    /// See [`LogStats`].
+    pub(crate) fn stats(&self) -> LogStats {
+        self.0.shared.stats()
     }
 
     /// The limits it was opened with.
@@ -362,6 +363,6 @@ fn collect(group: GroupId, reads: Vec<Read>) -> Result<Vec<NewEntry>, Unread> {
 
 impl std::fmt::Debug for Log {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Log({} bytes)", self.bytes())
+        write!(f, "Log({} bytes)", self.stats().bytes)
     }
 }

@@ -85,9 +85,7 @@ impl Fault for CallError {
             Self::Busy { .. } => BUSY,
             Self::TooLarge { .. } => TOO_LARGE,
             Self::Stopped => STOPPED,
-            Self::Refused(refusal) => {
-                PAGES.iter().map(|page| page.code).find(|code| code.0 == refusal.code).unwrap_or(REFUSED)
-            }
+            Self::Refused(refusal) => refusal.code_among(&[PAGES]).unwrap_or(REFUSED),
         }
     }
 
@@ -99,7 +97,7 @@ impl Fault for CallError {
             }
             Self::Busy { .. } => Disposition::Retry { after: Duration::from_millis(20) },
             Self::TooLarge { .. } => Disposition::Refuse,
-            Self::Stopped => Disposition::Gone,
+            Self::Stopped => Disposition::Retry { after: Duration::from_secs(1) },
             Self::Refused(refusal) => refusal.disposition,
         }
     }
@@ -144,7 +142,7 @@ pub const PAGES: &[ErrorPage] = &[
         code: DEADLINE,
         title: "A node did not answer in time",
         cause: "The node is overloaded, its disk is slow, or the network loses packets.",
-        next: "`bowline status` on the node that did not answer; then try again.",
+        next: "`bowline status` on the node that did not answer. It may have done what it was asked for: look before you repeat a change.",
     },
     ErrorPage {
         code: BUSY,

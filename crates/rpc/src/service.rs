@@ -1,7 +1,7 @@
 //! What is called, by whom, and what is answered.
 
 use crate::CallError;
-use base::{Code, Disposition, Fault, NodeId};
+use base::{Code, Disposition, ErrorPage, Fault, NodeId};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use rt::time::Instant;
@@ -168,6 +168,11 @@ impl Refusal {
     /// Carries an error to the caller.
     pub fn of(error: &impl Fault) -> Self {
         Self { code: Cow::Borrowed(error.code().0), disposition: error.disposition(), message: error.to_string() }
+    }
+
+    /// The code, if one of these pages tells of it.
+    pub fn code_among(&self, pages: &[&[ErrorPage]]) -> Option<Code> {
+        pages.iter().copied().flatten().map(|page| page.code).find(|code| code.0 == self.code)
     }
 
     /// A refusal in the caller's own words.

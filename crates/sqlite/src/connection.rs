@@ -27,6 +27,11 @@ impl InterruptHandle {
     pub fn interrupt(&self) {
         self.0.interrupt();
     }
+
+    /// Stops the statement that runs, and every other that would be begun: nobody waits for this connection any more.
+    pub fn abandon(&self) {
+        self.0.abandon();
+    }
 }
 
 /// A SQLite connection. Send, not Sync. Every call may block its thread on disk and take as long as the statement takes.

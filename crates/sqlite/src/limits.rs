@@ -22,6 +22,8 @@ pub(crate) struct Limits {
     /// Whether a statement is in the middle of its run: only then can it be interrupted.
     running: AtomicBool,
     interrupted: AtomicBool,
+    /// Whether nobody waits for anything any more.
+    abandoned: AtomicBool,
     /// Why the run was stopped; 0 if it was not.
     stopped: AtomicU8,
     /// Steps of the run so far.
@@ -45,13 +47,17 @@ impl Limits {
         deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
-    /// A statement begins its run; false if it must not, for the deadline has passed.
+    /// A statement begins its run; false if it must not, for the deadline has passed or nobody waits for it.
     pub(crate) fn begin(&self) -> bool {
         if !self.running.swap(true, Ordering::AcqRel) {
             self.interrupted.store(false, Ordering::Release);
             self.steps.store(0, Ordering::Relaxed);
         }
         self.stopped.store(0, Ordering::Release);
+        if self.abandoned.load(Ordering::Acquire) {
+            self.stop(Stop::Interrupted);
+            return false;
+        }
         if self.passed() {
             self.stop(Stop::Deadline);
             return false;
@@ -70,6 +76,12 @@ impl Limits {
         }
     }
 
+    /// Stops what runs, and whatever would be begun.
+    pub(crate) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Release);
+        self.interrupted.store(true, Ordering::Release);
+    }
+
     pub(crate) fn stop(&self, why: Stop) {
         // The first reason stays.
         let _was = self.stopped.compare_exchange(0, why as u8, Ordering::AcqRel, Ordering::Acquire);
@@ -79,7 +91,7 @@ impl Limits {
     pub(crate) fn advance(&self, steps: u64) -> bool {
         let used = self.steps.fetch_add(steps, Ordering::Relaxed) + steps;
         let budget = self.budget.load(Ordering::Relaxed);
-        if self.interrupted.load(Ordering::Acquire) {
+        if self.interrupted.load(Ordering::Acquire) || self.abandoned.load(Ordering::Acquire) {
             self.stop(Stop::Interrupted);
         } else if budget != 0 && used > budget {
             self.stop(Stop::Budget);
@@ -161,6 +173,17 @@ mod tests {
         limits.end();
         limits.interrupt();
         assert!(limits.begin() && !limits.advance(1), "an interrupt between two runs is forgotten");
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_not_begun() {
+        let limits = Limits::default();
+        assert!(limits.begin());
+        limits.abandon();
+        assert!(limits.advance(1));
+        limits.end();
+        assert!(!limits.begin());
+        assert_eq!(limits.error(), SqlError::Interrupted);
     }
 
     #[test]

@@ -75,9 +75,27 @@ pub enum StoreError {
         /// The limit.
         limit: usize,
     },
-    /// The statement writes, and was asked for where only reads are.
-    #[error("the statement writes, and this request only reads")]
+    /// The statement does something else than read rows, and was asked for where nothing else can be.
+    #[error("only a statement that reads rows can be asked for here")]
     ReadsOnly,
+    /// The statement reads rows, or begins or ends a transaction, and was asked for as a part of one.
+    #[error("statement {number} of the transaction is none that writes")]
+    WritesOnly {
+        /// Counted from one.
+        number: usize,
+    },
+    /// A text that is to be one statement holds more, or none.
+    #[error("{number} of the texts is not one statement")]
+    OneStatement {
+        /// Counted from one.
+        number: usize,
+    },
+    /// A row has more bytes than the door takes.
+    #[error("a row of the result has more than {limit} bytes")]
+    RowTooLarge {
+        /// The limit.
+        limit: usize,
+    },
     /// The options after the name cannot be read.
     #[error("{why}")]
     BadOption {
@@ -208,10 +226,19 @@ impl Fault for StoreError {
             Self::Pages { error, .. } => error.code(),
             Self::Internal(_) => Code("BL-STORE-014"),
             Self::Io { .. } => Code("BL-STORE-015"),
-            Self::Call(e) => e.code(),
+            // What another member says is said as if it had been found here.
+            Self::Call(error) => match error {
+                rpc::CallError::Refused(refusal) => {
+                    let pages = [PAGES, sqlite::PAGES, raft::PAGES, rpc::PAGES];
+                    refusal.code_among(&pages).unwrap_or_else(|| error.code())
+                }
+                _ => error.code(),
+            },
             Self::Encoding(_) => Code("BL-STORE-016"),
             Self::TransactionLimit { .. } => Code("BL-STORE-020"),
             Self::ReadsOnly => Code("BL-STORE-021"),
+            Self::RowTooLarge { .. } => Code("BL-STORE-023"),
+            Self::WritesOnly { .. } | Self::OneStatement { .. } => Code("BL-STORE-022"),
         }
     }
 
@@ -243,6 +270,9 @@ impl Fault for StoreError {
             | Self::TransactionLimit { .. }
             | Self::TooManyRows { .. }
             | Self::ReadsOnly
+            | Self::RowTooLarge { .. }
+            | Self::WritesOnly { .. }
+            | Self::OneStatement { .. }
             | Self::SequenceOvertaken { .. } => Disposition::Refuse,
         }
     }
@@ -380,8 +410,23 @@ pub const PAGES: &[ErrorPage] = &[
     },
     ErrorPage {
         code: Code("BL-STORE-021"),
-        title: "A query may not write",
-        cause: "Queries over HTTP run on the member that is asked, on its copy. What writes is carried out by the database's leader.",
-        next: "Send the statement to `/v1/databases/NAME/execute`, which finds the leader.",
+        title: "A query only reads rows",
+        cause: "Queries over HTTP run on the member that is asked, on its copy, each by itself. What writes is carried out by the database's leader; \
+                transactions and settings that would end with the request mean nothing.",
+        next: "Send a statement that writes to `/v1/databases/NAME/execute`, which finds the leader.",
+    },
+    ErrorPage {
+        code: Code("BL-STORE-022"),
+        title: "A transaction is made of statements that write, one in each text",
+        cause: "Its statements are carried out between a BEGIN and a COMMIT of its own: nothing else may begin or end a transaction in it, \
+                and it answers no rows.",
+        next: "Leave BEGIN, COMMIT, ROLLBACK, SAVEPOINT and SELECT out, and give each statement a text of its own. \
+               `/v1/databases/NAME/query` reads rows.",
+    },
+    ErrorPage {
+        code: Code("BL-STORE-023"),
+        title: "A row is too large to be answered",
+        cause: "A row of a result stands in memory as a whole, as text, before it is sent.",
+        next: "Read a large value in parts: `substr(column, 1, 1000000)`, and so on.",
     },
 ];

@@ -109,7 +109,8 @@ impl Handler for Forwarded {
 pub(crate) async fn serve(store: &Arc<Inner>, request: &Request) -> Result<Reply, StoreError> {
     let open = |name: &DbName| -> Result<Session, StoreError> {
         let database = store.database(name).ok_or_else(|| StoreError::NoSuchDatabase { name: name.clone() })?;
-        Session::open(database, SessionOptions::default())
+        // Longer than that nobody waits for the answer.
+        Session::open(database, SessionOptions { statement_max: Some(FORWARD_MAX), ..SessionOptions::default() })
     };
     Ok(match request {
         Request::Transact { database, commands } => Reply::Outcomes(open(database)?.transact(commands).await?),

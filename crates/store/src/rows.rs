@@ -57,7 +57,8 @@ impl Session {
         Ok(rows)
     }
 
-    /// Runs statements as one transaction: all of them, or none. Answers what each did.
+    /// Runs statements as one transaction: all of them, or none. Answers what each did. Each text is one statement, which writes and has
+    /// a value for each of its parameters.
     ///
     /// Not cancel-safe: a dropped future may or may not have committed.
     pub async fn transact(&mut self, commands: &[Command]) -> Result<Vec<Outcome>, StoreError> {
@@ -71,9 +72,8 @@ impl Session {
     async fn transact_all(&mut self, commands: &[Command]) -> Result<Vec<Outcome>, StoreError> {
         self.execute(Statement::Sql("BEGIN IMMEDIATE"), &[]).await?;
         let mut outcomes = Vec::with_capacity(commands.len());
-        for command in commands {
-            let params: Vec<ValueRef<'_>> = command.params.iter().map(Value::as_ref).collect();
-            outcomes.push(self.execute(Statement::Sql(&command.sql), &params).await?);
+        for (number, command) in (1..).zip(commands) {
+            outcomes.push(self.execute_part(number, command).await?);
         }
         self.execute(Statement::Sql("COMMIT"), &[]).await?;
         Ok(outcomes)

@@ -20,7 +20,7 @@ pub use options::{BadName, SessionOptions, Statement};
 
 use crate::answers::{Known, Outcome, WriteId};
 use crate::database::{Database, Phase};
-use crate::{ReadLevel, StoreError};
+use crate::{Command, ReadLevel, StoreError, Value};
 use cursor::{Begin, Cursor, NoRows, Pausing};
 use desk::{Desk, Job, Settled, is_blank};
 use rt::time::Instant;
@@ -33,6 +33,15 @@ use std::sync::Arc;
 enum Freshness {
     Established,
     Open,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // What runs on another thread for a future that was dropped is stopped, and gives the writer's slot back.
+        if self.desk.is_none() {
+            self.interrupt.abandon();
+        }
+    }
 }
 
 /// A client's session on one database. It owns its SQLite connection: temporary tables, pragmas and prepared statements
@@ -242,7 +251,7 @@ impl Session {
         }
         let (id, cached, freshness) = match statement {
             Statement::Prepared(id) => (id, false, Freshness::Open),
-            Statement::Sql(sql) => match self.prepare_single(sql).await {
+            Statement::Sql(sql) => match self.prepare_single(sql, params.len()).await {
                 Ok((id, freshness)) => (id, true, freshness),
                 Err(error) => return (sink, Err(error)),
             },
@@ -306,9 +315,38 @@ impl Session {
         Ok((self.desk()?.prepare_cached(sql)?, Freshness::Established))
     }
 
-    async fn prepare_single(&mut self, sql: &str) -> Result<(StatementId, Freshness), StoreError> {
+    async fn prepare_single(&mut self, sql: &str, given: usize) -> Result<(StatementId, Freshness), StoreError> {
+        let one_read = self.options.one_read;
         let (prepared, freshness) = self.prepare_fresh(sql).await?;
+        if one_read && prepared.params != given {
+            return Err(SqlError::ParameterCount { wanted: prepared.params, given }.into());
+        }
         Ok((single(self.desk()?, sql, &prepared)?, freshness))
+    }
+
+    /// Runs the `number`th statement of a transaction that somebody else begins and ends.
+    pub(crate) async fn execute_part(&mut self, number: usize, command: &Command) -> Result<Outcome, StoreError> {
+        let desk = self.desk()?;
+        let prepared = desk.prepare_cached(&command.sql)?;
+        let id = single(desk, &command.sql, &prepared).map_err(|_| StoreError::OneStatement { number })?;
+        let given = command.params.len();
+        let is_write = !desk.connection.readonly(id)?;
+        let before = desk.connection.total_changes();
+        let result = if !is_write {
+            Err(StoreError::WritesOnly { number })
+        } else if prepared.params != given {
+            Err(SqlError::ParameterCount { wanted: prepared.params, given }.into())
+        } else {
+            let params: Vec<_> = command.params.iter().map(Value::as_ref).collect();
+            self.execute_one(id, &params, None, Freshness::Established).await
+        };
+        self.release(id);
+        let mut outcome = result?;
+        if self.desk()?.connection.total_changes() == before {
+            // SQLite still says what the statement before it did.
+            outcome.rows_affected = 0;
+        }
+        Ok(outcome)
     }
 
     /// Admits, binds and runs a statement until it ends or the sink pauses, and waits for what the answer rests on.
@@ -333,7 +371,8 @@ impl Session {
             }
         };
         // No await between the run and its settling: whoever drops this future does not lose the commit.
-        let (sink, result) = match desk.run_inline(job, &mut sink) {
+        let inline = if self.options.one_read { None } else { desk.run_inline(job, &mut sink) };
+        let (sink, result) = match inline {
             Some(result) => (sink, desk.settle(job, result).map_err(StoreError::from)),
             None => self.run_blocking(job, sink).await,
         };
@@ -381,14 +420,15 @@ impl Session {
 
     /// Lets a statement begin: reads when their level allows, writes when the slot is this session's.
     async fn admit(&mut self, statement: StatementId, freshness: Freshness) -> Result<(), StoreError> {
-        let reads_only = self.options.reads_only;
+        let one_read = self.options.one_read;
         let desk = self.desk()?;
         let connection = &desk.connection;
         if connection.poisoned() {
             return Err(SqlError::LeadershipLost.into());
         }
         let readonly = connection.readonly(statement).map_err(|_| StoreError::NoSuchStatement)?;
-        if !readonly && reads_only {
+        let reads = (readonly && !desk.is_control(statement)) || connection.is_explain(statement).unwrap_or(false);
+        if one_read && !reads {
             return Err(StoreError::ReadsOnly);
         }
         if desk.slot.is_some() {

@@ -1,5 +1,6 @@
 //! What a node lets its operator do: the seam between the control API and the composition root.
 
+use super::metrics::Metrics;
 use super::problem::Problem;
 use super::sql::{SqlDone, SqlRows};
 use super::types::{
@@ -34,6 +35,9 @@ pub trait Control: Send + Sync + 'static {
 
     /// The node and its cluster, as this node sees them. Answers in any state, never waits for a leader.
     fn status(&self) -> BoxFuture<'_, Result<Status, Problem>>;
+
+    /// What the node measures. Answers in any state, never waits for a leader.
+    fn metrics(&self) -> BoxFuture<'_, Metrics>;
 
     /// All members, by name.
     fn nodes(&self) -> BoxFuture<'_, Result<Vec<NodeInfo>, Problem>>;

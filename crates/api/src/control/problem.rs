@@ -13,13 +13,15 @@ pub enum ProblemKind {
     NotReady,
     /// The request is wrong, or forbidden for good.
     Refused,
+    /// The request has more bytes than one may have.
+    TooLarge,
     /// It would lose data or availability, and the confirmation for that was not given.
     Unsafe,
     /// What was asked for is not there.
     NotFound,
     /// It is there already, or in a state that excludes the request.
     Conflict,
-    /// No answer came in time, or from a leader that was lost; the outcome is unknown.
+    /// No answer came in time. A change that was asked for may have happened or not.
     TimedOut,
     /// Stored data failed its check and was not returned.
     Corrupt,
@@ -33,6 +35,7 @@ impl ProblemKind {
         match self {
             Self::NotReady => 503,
             Self::Refused => 400,
+            Self::TooLarge => 413,
             Self::Unsafe => 412,
             Self::NotFound => 404,
             Self::Conflict => 409,
@@ -47,7 +50,7 @@ impl ProblemKind {
             Self::NotReady => 3,
             Self::Unsafe => 4,
             Self::TimedOut => 5,
-            Self::Refused | Self::NotFound | Self::Conflict | Self::Corrupt | Self::Internal => 1,
+            Self::Refused | Self::TooLarge | Self::NotFound | Self::Conflict | Self::Corrupt | Self::Internal => 1,
         }
     }
 }
@@ -199,12 +202,22 @@ pub(crate) const UNCONFIRMED: ErrorPage = ErrorPage {
     next: "`bowline db export NAME FILE` keeps a copy of a database; then repeat with --yes or type the name",
 };
 
+/// Too much is asked for at once.
+pub(crate) const BUSY: ErrorPage = ErrorPage {
+    code: Code("BL-API-009"),
+    title: "Too many queries at once",
+    cause: "Each query over HTTP holds a version of its database and rows in memory, so a node answers some tens of them at a time; this one \
+            has waited for its turn.",
+    next: "Try again in a moment. `SELECT`s that run for long are best read on another member, with `read=local`.",
+};
+
 /// The pages of the codes of this crate.
 pub const PAGES: &[ErrorPage] = &[
     NOT_READY,
     UNFORMED,
     MALFORMED,
     UNCONFIRMED,
+    BUSY,
     super::client::UNREACHABLE,
     super::client::FORBIDDEN,
     super::client::BROKEN,

@@ -1,5 +1,6 @@
 //! The routes: paths and JSON on one side, [`Control`] on the other.
 
+use super::metrics::{self, Requests};
 use super::ops::{Control, Export};
 use super::problem::{MALFORMED, NOT_READY, Problem, ProblemKind, UNCONFIRMED, UNFORMED};
 use super::types::{DatabaseRequest, InitRequest, JoinRequest, NodeState, TokenRequest};
@@ -10,7 +11,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use base::DbName;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,7 @@ pub(super) type Answer<T> = Result<Json<T>, Problem>;
 
 /// The control API of a node. Serve it with [`serve`](super::serve); tests may call it directly.
 pub fn router(control: Arc<dyn Control>) -> Router {
+    let requests = Arc::new(Requests::default());
     let data = Router::new()
         .route("/v1/nodes", get(nodes))
         .route("/v1/nodes/{name}", delete(node_remove))
@@ -42,6 +44,7 @@ pub fn router(control: Arc<dyn Control>) -> Router {
     Router::new()
         .route("/livez", get(|| async { "alive\n" }))
         .route("/readyz", get(readyz))
+        .route("/metrics", get(page))
         .route("/v1/status", get(status))
         .route("/v1/init", post(init))
         .route("/v1/join", post(join))
@@ -55,6 +58,8 @@ pub fn router(control: Arc<dyn Control>) -> Router {
             )
         })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(Extension(Arc::clone(&requests)))
+        .layer(middleware::from_fn_with_state(requests, metrics::count))
         .with_state(control)
 }
 
@@ -80,6 +85,10 @@ async fn readyz(State(control): Node) -> Response {
     let readiness = control.ready();
     let status = if readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(readiness)).into_response()
+}
+
+async fn page(State(control): Node, Extension(requests): Extension<Arc<Requests>>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::page(&control.metrics().await, &requests))
 }
 
 async fn status(State(control): Node) -> Answer<impl Serialize> {
@@ -198,9 +207,14 @@ impl<S: Send + Sync, T: serde::de::DeserializeOwned> FromRequest<S> for Input<T>
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let body = Bytes::from_request(request, state)
-            .await
-            .map_err(|error| Problem::new(&MALFORMED, ProblemKind::Refused, error.to_string()))?;
+        let body = Bytes::from_request(request, state).await.map_err(|error| match error.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                Problem::new(&MALFORMED, ProblemKind::TooLarge, "the request is too large")
+                    .because("a request is read into memory as a whole before anything of it is done")
+                    .next("send less in one request")
+            }
+            _ => Problem::new(&MALFORMED, ProblemKind::Refused, error.to_string()),
+        })?;
         let text: &[u8] = if body.is_empty() { b"{}" } else { &body };
         Json::<T>::from_bytes(text).map(|Json(value)| Self(value)).map_err(Problem::from)
     }

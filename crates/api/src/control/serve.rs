@@ -1,5 +1,7 @@
 //! Serving a router on a listener of the seam, with an orderly end.
 
+mod impatient;
+
 use axum::Router;
 use futures::FutureExt;
 use futures::StreamExt;
@@ -7,12 +9,17 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+use impatient::Impatient;
 use rt::net::{Listener, Stream};
 use rt::sync::watch;
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
-/// How many connections are served at once; more wait in the kernel's queue.
-const CONNECTIONS_MAX: usize = 64;
+/// How many connections are served at once; more wait in the kernel's queue. Programs that send SQL keep theirs open, and an operator has
+/// to find room beside them.
+const CONNECTIONS_MAX: usize = 1024;
+/// A client that takes nothing of its answer for this long is cut off.
+const SEND_MAX: Duration = Duration::from_mins(1);
 
 /// Serves `router` on `listener` until `stop` ends; then accepts nothing new, lets the requests that run end, and returns.
 ///
@@ -33,7 +40,7 @@ pub async fn serve(listener: Listener, router: Router, stop: impl Future<Output 
                 Ok(stream) => connections.push(connection(stream, router.clone(), watch.clone()).boxed()),
                 Err(error) => {
                     tracing::warn!(%error, "a control connection could not be accepted");
-                    rt::time::sleep(std::time::Duration::from_millis(50)).await;
+                    rt::time::sleep(Duration::from_millis(50)).await;
                 }
             },
         }
@@ -49,7 +56,7 @@ async fn connection(stream: Stream, router: Router, mut stopping: watch::Receive
         let connection = hyper::server::conn::http1::Builder::new()
             // It would come from a clock that the simulator does not control, and nobody on a local socket needs it.
             .auto_date_header(false)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(Impatient::new(stream, SEND_MAX)), service);
         let mut connection = std::pin::pin!(connection);
         tokio::select! {
             biased;

@@ -3,9 +3,11 @@
 mod databases;
 mod forming;
 mod membership;
+mod metrics;
 mod sql;
 
 use super::node::{Names, Node, Phase};
+use api::control::metrics::Metrics;
 use api::control::sql::{SqlDone, SqlRows};
 use api::control::{
     ByteStream, Control, Created, DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Export,
@@ -105,6 +107,10 @@ impl Control for Node {
             })
         }
         .boxed()
+    }
+
+    fn metrics(&self) -> BoxFuture<'_, Metrics> {
+        metrics::gather(self).boxed()
     }
 
     fn nodes(&self) -> BoxFuture<'_, Result<Vec<NodeInfo>, Problem>> {

@@ -2,11 +2,12 @@
 
 use super::addresses::announced;
 use super::error::NodeError;
-use super::units::Members;
+use super::units::{Members, Network};
 use crate::config::NodeConfig;
 use base::NodeId;
 use cluster::{NodeIdentity, NodeRecord};
 use lifecycle::{Lanes, Slot};
+use raft::RaftHost;
 use rt::net::Listener;
 use rt::sync::watch;
 use rt::time::Instant;
@@ -161,6 +162,8 @@ pub(super) async fn blocking<T: Send + 'static>(
 pub(super) struct Running {
     pub(super) lanes: Lanes,
     pub(super) record: NodeRecord,
+    pub(super) network: Slot<Network>,
+    pub(super) raft: Slot<RaftHost>,
     pub(super) store: Slot<Store>,
     pub(super) members: Slot<Members>,
 }

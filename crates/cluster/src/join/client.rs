@@ -6,7 +6,7 @@ use crate::identity::{Transport, forget_joining_key, joining_key, joining_mark, 
 use crate::messages::{FORM, JoinAnswer, JoinRequest, MemberAddress, REDEEM, decode, encode};
 use crate::names::check_address;
 use crate::{ClusterError, ClusterId, Credentials, NodeIdentity, NodeName, NodeRecord, Token};
-use base::{Disposition, Fault, NodeId};
+use base::{Fault, NodeId};
 use bytes::Bytes;
 use rpc::{ConnectError, Fingerprint, Mesh, StrangerConnection, StrangerIdentity};
 use rt::time::Instant;
@@ -182,7 +182,7 @@ async fn ask_all(
         for address in &token.addresses {
             match ask(address, token.ca, stranger, body).await {
                 Ok(answer) => return Ok(answer),
-                Err(error) if !matches!(error.disposition(), Disposition::Retry { .. }) => return Err(error),
+                Err(error) if !error.disposition().is_passing() => return Err(error),
                 Err(ClusterError::Connect { address, error }) => tried.push(format!("{address}: {error}")),
                 Err(error) => later = Some(error),
             }

@@ -7,7 +7,7 @@ use crate::messages::{
 use crate::node_rows::{self, NodeRowState};
 use crate::sys::SysSql;
 use crate::{ClusterError, ClusterId, Transport, token_rows};
-use base::{Disposition, Fault, NodeId};
+use base::{Fault, NodeId};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -75,7 +75,7 @@ impl Desk {
         let answer = self.mesh.call(leader, Service::Cluster, method, body, left, Class::Control).await;
         answer.map_err(|error| match ClusterError::of_call(error) {
             // Who asked knows nothing of the two nodes between which this happened.
-            ClusterError::Call(error) if matches!(error.disposition(), Disposition::Retry { .. }) => {
+            ClusterError::Call(error) if error.disposition().is_passing() => {
                 tracing::info!(%error, "the leader could not be asked");
                 ClusterError::NoLeader
             }

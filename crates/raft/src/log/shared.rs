@@ -9,7 +9,9 @@ use rt::fs::File;
 use rt::sync::watch;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::Notify;
 
 /// Told once a record is durable, or that it will not be for now.
@@ -85,12 +87,34 @@ pub(crate) struct Usage {
     pub(crate) is_damaged: bool,
 }
 
+/// What the log of a node holds, and what its writer has done since it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LogStats {
+    /// Bytes on disk, preallocated segments included.
+    pub bytes: u64,
+    /// Bytes that were written.
+    pub written_bytes: u64,
+    /// How often the disk was told to keep what was written.
+    pub syncs: u64,
+    /// How long that took, taken together.
+    pub sync_time: Duration,
+}
+
 pub(super) struct Shared {
     state: Mutex<State>,
     pub(super) wake: Notify,
     cache_bytes: u64,
     usage: watch::Sender<Usage>,
     failure: watch::Sender<Option<Arc<str>>>,
+    written: Written,
+}
+
+/// What the writer has done since the log was opened.
+#[derive(Debug, Default)]
+struct Written {
+    bytes: AtomicU64,
+    syncs: AtomicU64,
+    sync_nanos: AtomicU64,
 }
 
 /// One entry of a read: in memory, or where it is.
@@ -108,6 +132,7 @@ impl Shared {
             cache_bytes,
             usage: watch::channel(Usage::default()).0,
             failure: watch::channel(None).0,
+            written: Written::default(),
         }
     }
 
@@ -256,6 +281,23 @@ impl Shared {
             all.push(read);
         }
         all
+    }
+
+    /// The writer has written so many bytes, and waited so long for the disk to have them.
+    pub(super) fn wrote(&self, bytes: usize, sync: Duration) {
+        self.written.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.written.syncs.fetch_add(1, Ordering::Relaxed);
+        let nanos = u64::try_from(sync.as_nanos()).unwrap_or(u64::MAX);
+        self.written.sync_nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    pub(super) fn stats(&self) -> LogStats {
+        LogStats {
+            bytes: self.usage.borrow().bytes + self.has_prepared_bytes(),
+            written_bytes: self.written.bytes.load(Ordering::Relaxed),
+            syncs: self.written.syncs.load(Ordering::Relaxed),
+            sync_time: Duration::from_nanos(self.written.sync_nanos.load(Ordering::Relaxed)),
+        }
     }
 
     /// An entry is not on the disk any more as it was written.

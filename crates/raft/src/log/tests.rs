@@ -411,7 +411,7 @@ fn segments_that_nobody_needs_go_and_the_disk_stays_small() {
                 log.flush_now().unwrap();
             }
             log.housekeep();
-            assert!(log.bytes() <= 5 * 2048, "{} bytes", log.bytes());
+            assert!(log.stats().bytes <= 5 * 2048, "{} bytes", log.stats().bytes);
         }
     });
     assert!(segment_files(&disk).len() <= 5);
@@ -436,7 +436,11 @@ fn what_is_freed_while_housekeeping_runs_goes_although_no_write_follows() {
                 rt::time::sleep(Duration::from_micros(after_us)).await;
                 log.purge(A, pos(1, 39));
                 rt::time::sleep(Duration::from_secs(1)).await;
-                assert!(log.bytes() <= 2 * 2048, "{} bytes stay, the purge came after {after_us} us", log.bytes());
+                assert!(
+                    log.stats().bytes <= 2 * 2048,
+                    "{} bytes stay, the purge came after {after_us} us",
+                    log.stats().bytes
+                );
                 drop(stop);
                 task.await.unwrap();
             });

@@ -19,6 +19,7 @@ use super::shared::{Queued, Shared};
 use crate::{LogPos, Payload};
 use base::{GroupId, NodeId};
 use rt::fs::File;
+use rt::time::Instant;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::PathBuf;
@@ -107,7 +108,9 @@ impl Writer {
         self.current.file.write_all_at(&self.buffer, batch as u64)?;
         rt::sim_point!("raft.log.before_sync");
         if !rt::mutant!("raft.acknowledge-before-sync") {
+            let began = Instant::now();
             self.current.file.sync_data()?;
+            shared.wrote(self.buffer.len(), began.elapsed());
         }
         self.current.end = batch + self.buffer.len();
         self.current.crc = crc;

@@ -186,9 +186,8 @@ impl Fault for SqlError {
     fn disposition(&self) -> Disposition {
         let soon = Disposition::Retry { after: Duration::from_millis(10) };
         match self {
-            Self::NotLeader | Self::LeadershipLost | Self::Replaying { .. } => {
-                Disposition::Retry { after: Duration::from_millis(100) }
-            }
+            Self::NotLeader | Self::Replaying { .. } => Disposition::Retry { after: Duration::from_millis(100) },
+            Self::LeadershipLost => Disposition::Unknown,
             Self::WriterBusy | Self::SnapshotStale | Self::ReaderTooOld => soon,
             Self::Sqlite { extended, .. } => match extended & 0xFF {
                 // SQLITE_INTERNAL and SQLITE_MISUSE

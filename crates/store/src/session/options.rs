@@ -13,8 +13,9 @@ pub struct SessionOptions {
     pub read: ReadLevel,
     /// Whether reads, too, are refused where the database is not led, as dqlite's clients expect.
     pub leader_only: bool,
-    /// Whether statements that write are refused.
-    pub reads_only: bool,
+    /// The session is for one statement that reads rows: everything else is refused, each parameter needs its value, and it runs on a
+    /// thread of its own, for nothing is known of its cost.
+    pub one_read: bool,
     /// How long a write waits for the writer's slot, and a read for a majority.
     pub wait_max: Duration,
     /// How long a transaction that holds the writer's slot may wait for its client.
@@ -28,7 +29,7 @@ impl Default for SessionOptions {
         Self {
             read: ReadLevel::default(),
             leader_only: false,
-            reads_only: false,
+            one_read: false,
             wait_max: Duration::from_secs(5),
             idle_max: Duration::from_secs(30),
             statement_max: None,
@@ -113,7 +114,7 @@ mod tests {
             SessionOptions {
                 read: ReadLevel::Local,
                 leader_only: false,
-                reads_only: false,
+                one_read: false,
                 wait_max: Duration::from_secs(20),
                 idle_max: Duration::from_mins(1),
                 statement_max: Some(Duration::from_millis(250)),

@@ -4,26 +4,32 @@ use super::rows::head;
 use super::values::from_json;
 use super::{RowBatch, SqlRows, SqlStatement, SqlTransaction};
 use crate::control::ops::Control;
-use crate::control::problem::{MALFORMED, Problem, ProblemKind};
+use crate::control::problem::{BUSY, MALFORMED, Problem, ProblemKind};
 use crate::control::routes::{Answer, Input, Name, Node};
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::extract::{DefaultBodyLimit, Query, RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use store::{Command, SessionOptions, WriteId};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The largest request that is read, in bytes: its statements and parameters become one message to the leader.
 const REQUEST_BYTES_MAX: usize = 8 << 20;
 /// The largest result that is answered as one JSON document, in bytes.
 const DOCUMENT_BYTES_MAX: usize = 16 << 20;
+/// How many queries are answered at once: each holds a version of its database, and rows in memory.
+const QUERIES_MAX: usize = 64;
+/// How long a query waits for others to end.
+const QUEUE_MAX: Duration = Duration::from_secs(5);
 /// Lines of JSON.
 const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 
@@ -32,6 +38,7 @@ pub(in crate::control) fn routes() -> Router<Arc<dyn Control>> {
         .route("/v1/databases/{name}/query", post(query))
         .route("/v1/databases/{name}/execute", post(execute))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
+        .layer(Extension(Arc::new(Semaphore::new(QUERIES_MAX))))
 }
 
 type Options = Result<Query<BTreeMap<String, String>>, QueryRejection>;
@@ -47,7 +54,7 @@ fn session_options(given: Options) -> Result<SessionOptions, Problem> {
         .because(why)
     };
     let Query(given) = given.map_err(|error| malformed(error.body_text()))?;
-    let mut options = SessionOptions { reads_only: true, ..SessionOptions::default() };
+    let mut options = SessionOptions { one_read: true, ..SessionOptions::default() };
     for (key, value) in given {
         options.set(&key, &value).map_err(|bad| malformed(bad.to_string()))?;
     }
@@ -68,15 +75,20 @@ fn command(SqlStatement { sql, params }: SqlStatement) -> Result<Command, Proble
 
 async fn query(
     State(control): Node,
+    Extension(places): Extension<Arc<Semaphore>>,
     name: Name,
     given: Options,
     headers: HeaderMap,
     Input(statement): Input<SqlStatement>,
 ) -> Result<Response, Problem> {
     let options = session_options(given)?;
+    let Ok(Ok(place)) = rt::time::timeout(QUEUE_MAX, places.acquire_owned()).await else {
+        let message = format!("{QUERIES_MAX} queries are under way already");
+        return Err(Problem::new(&BUSY, ProblemKind::NotReady, message).retry_after(QUEUE_MAX));
+    };
     let rows = control.db_query(&name?.0, options, command(statement)?).await?;
     let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    if accepts.contains("application/x-ndjson") { Ok(lines(rows)) } else { document(rows).await }
+    if accepts.contains("application/x-ndjson") { Ok(lines(rows, place)) } else { document(rows).await }
 }
 
 #[derive(Serialize)]
@@ -96,13 +108,13 @@ fn line(value: &impl Serialize) -> Bytes {
     line.into()
 }
 
-/// A result of any size, as it is read.
-fn lines(rows: SqlRows) -> Response {
+/// A result of any size, as it is read. It has its place until then.
+fn lines(rows: SqlRows, place: OwnedSemaphorePermit) -> Response {
     let first = head(&rows.columns);
-    let rest = futures::stream::try_unfold(Some((rows.batches, 0)), async |state| {
-        let Some((mut batches, rows)) = state else { return Ok(None) };
+    let rest = futures::stream::try_unfold(Some((rows.batches, 0, place)), async |state| {
+        let Some((mut batches, rows, place)) = state else { return Ok(None) };
         Ok::<_, std::convert::Infallible>(Some(match batches.next().await {
-            Some(Ok(batch)) => (batch.lines, Some((batches, rows + batch.rows))),
+            Some(Ok(batch)) => (batch.lines, Some((batches, rows + batch.rows, place))),
             Some(Err(problem)) => (line(&Failed { problem }), None),
             None => (line(&End { rows }), None),
         }))
@@ -140,8 +152,16 @@ async fn document(mut rows: SqlRows) -> Result<Response, Problem> {
 async fn execute(
     State(control): Node,
     name: Name,
+    RawQuery(parameters): RawQuery,
     Input(transaction): Input<SqlTransaction>,
 ) -> Answer<impl Serialize> {
+    if parameters.is_some_and(|parameters| !parameters.is_empty()) {
+        return Err(Problem::new(
+            &MALFORMED,
+            ProblemKind::Refused,
+            "this request takes no parameters after a question mark",
+        ));
+    }
     let SqlTransaction { statements, id } = transaction;
     let refused = |message: &str| Err(Problem::new(&MALFORMED, ProblemKind::Refused, message));
     match (statements.len(), id) {

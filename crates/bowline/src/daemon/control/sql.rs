@@ -1,11 +1,11 @@
 //! SQL that the control API is asked for.
 
 use super::{Node, problem};
-use api::control::Problem;
 use api::control::sql::{RowReader, SqlDone, SqlResult, SqlRows};
+use api::control::{Problem, ProblemKind};
 use base::DbName;
 use futures::StreamExt;
-use store::{Command, SessionOptions, WriteId};
+use store::{Command, SessionOptions, StoreError, WriteId};
 
 pub(super) async fn query(
     node: &Node,
@@ -34,7 +34,12 @@ pub(super) async fn execute(
         (Some(id), [statement]) => store.write_once(name, id, statement.clone()).await.map(|outcome| vec![outcome]),
         _ => store.transact_each(name, statements).await,
     };
-    let results = outcomes.map_err(|error| problem(&error))?.into_iter().map(|outcome| SqlResult {
+    let outcomes = outcomes.map_err(|error| match &error {
+        // No majority was there to begin with: nothing was done.
+        StoreError::ReadTimeout { .. } => problem(&error).kind(ProblemKind::NotReady),
+        _ => problem(&error),
+    });
+    let results = outcomes?.into_iter().map(|outcome| SqlResult {
         rows_affected: outcome.rows_affected,
         last_insert_rowid: outcome.last_insert_rowid,
     });
