@@ -427,8 +427,9 @@ impl Session {
             return Err(SqlError::LeadershipLost.into());
         }
         let readonly = connection.readonly(statement).map_err(|_| StoreError::NoSuchStatement)?;
-        let reads = (readonly && !desk.is_control(statement)) || connection.is_explain(statement).unwrap_or(false);
-        if one_read && !reads {
+        // To explain a statement that writes is to read.
+        let readonly = readonly || connection.is_explain(statement).unwrap_or(false);
+        if one_read && (!readonly || desk.is_control(statement)) {
             return Err(StoreError::ReadsOnly);
         }
         if desk.slot.is_some() {
