@@ -50,6 +50,14 @@ impl Said {
     }
 }
 
+/// The answer to a request.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
 /// Runs a command to its end; kills it, and fails, if that takes too long.
 #[track_caller]
 pub(crate) fn say(command: &mut Command) -> Said {
@@ -153,15 +161,22 @@ impl Machine {
     /// A request to its control socket: the status and the body of the answer.
     #[track_caller]
     pub(crate) fn http(&self, request: &str, headers: &str, body: &str) -> (u16, String) {
-        let mut stream = UnixStream::connect(self.socket()).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let answer = self.try_http(request, headers, body).unwrap();
+        (answer.status, answer.body)
+    }
+
+    /// Like [`http`](Self::http), of a daemon that may not be there.
+    pub(crate) fn try_http(&self, request: &str, headers: &str, body: &str) -> std::io::Result<Answered> {
+        let mut stream = UnixStream::connect(self.socket())?;
+        stream.set_read_timeout(Some(PATIENCE))?;
         let length = body.len();
         // Of this version an answer ends where the connection does.
-        write!(stream, "{request} HTTP/1.0\r\ncontent-length: {length}\r\n{headers}\r\n{body}").unwrap();
+        write!(stream, "{request} HTTP/1.0\r\ncontent-length: {length}\r\n{headers}\r\n{body}")?;
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+        stream.read_to_string(&mut answer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").ok_or(std::io::ErrorKind::UnexpectedEof)?;
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Ok(Answered { status, head: head.to_owned(), body: body.to_owned() })
     }
 
     /// Waits until the daemon says that everything serves.

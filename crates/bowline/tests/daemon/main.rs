@@ -14,5 +14,6 @@ mod leaving;
 mod lifetime;
 mod machine;
 mod membership;
+mod served_before_ready;
 mod service_manager;
 mod sql_over_http;
