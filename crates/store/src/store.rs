@@ -20,6 +20,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How long a database that is on the list may take until it is open here.
+const OPEN_MAX: Duration = Duration::from_secs(5);
+/// How often it is looked for.
+const OPEN_LOOK: Duration = Duration::from_millis(10);
 /// How long the creation of a database may take.
 const CREATE_MAX: Duration = Duration::from_secs(10);
 
@@ -103,6 +107,26 @@ impl Store {
     /// A database that is open on this node.
     pub fn database(&self, name: &DbName) -> Option<Arc<Database>> {
         self.0.database(name)
+    }
+
+    /// A database that is open on this node. One that is on the list and not open here yet, because the node has just started or the
+    /// database was just created, is waited for; that there is none is only said by the newest list.
+    pub async fn opened(&self, name: &DbName) -> Result<Arc<Database>, StoreError> {
+        let deadline = Instant::now() + OPEN_MAX;
+        loop {
+            if let Some(database) = self.database(name) {
+                return Ok(database);
+            }
+            self.sys().fresh(ReadLevel::Linearizable, false, OPEN_MAX).await?;
+            let list = catalog::read(self.sys()).await?;
+            if !list.is_some_and(|list| list.rows.iter().any(|row| row.name == *name)) {
+                return Err(StoreError::NoSuchDatabase { name: name.clone() });
+            }
+            if Instant::now() >= deadline {
+                return Err(StoreError::NotOpen { state: "opening" });
+            }
+            rt::time::sleep(OPEN_LOOK).await;
+        }
     }
 
     /// All databases that are open on this node, `sys` among them, by name.
@@ -268,7 +292,7 @@ impl Store {
     /// Runs a request where the database is led. While no leader is known, or the one asked says it is none, it is tried
     /// again: nothing was done then.
     async fn at_leader(&self, name: &DbName, request: Request) -> Result<Reply, StoreError> {
-        let database = self.database(name).ok_or_else(|| StoreError::NoSuchDatabase { name: name.clone() })?;
+        let database = self.opened(name).await?;
         let mut leadership = database.leadership();
         let deadline = Instant::now() + FORWARD_MAX;
         loop {

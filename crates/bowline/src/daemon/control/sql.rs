@@ -5,7 +5,7 @@ use api::control::sql::{RowReader, SqlDone, SqlResult, SqlRows};
 use api::control::{Problem, ProblemKind};
 use base::DbName;
 use futures::StreamExt;
-use store::{Command, SessionOptions, StoreError, WriteId};
+use store::{Command, Session, SessionOptions, StoreError, WriteId};
 
 pub(super) async fn query(
     node: &Node,
@@ -13,14 +13,25 @@ pub(super) async fn query(
     options: SessionOptions,
     statement: Command,
 ) -> Result<SqlRows, Problem> {
-    let session = node.store()?.session(name, options).map_err(|error| problem(&error))?;
-    let started = RowReader::start(session, &statement.sql, &statement.params).await;
-    let (columns, reader) = started.map_err(|error| problem(&error))?;
+    let started = async {
+        let database = node.store()?.opened(name).await.map_err(|error| refused(&error))?;
+        let session = Session::open(database, options).map_err(|error| refused(&error))?;
+        RowReader::start(session, &statement.sql, &statement.params).await.map_err(|error| refused(&error))
+    };
+    let (columns, reader) = started.await?;
     let batches = futures::stream::try_unfold(reader, async |mut reader| {
         let batch = reader.next().await.map_err(|error| problem(&error))?;
         Ok(batch.map(|batch| (batch, reader)))
     });
     Ok(SqlRows { columns, batches: batches.boxed() })
+}
+
+fn refused(error: &StoreError) -> Problem {
+    match error {
+        // No majority was there to begin with: nothing was done.
+        StoreError::ReadTimeout { .. } => problem(error).kind(ProblemKind::NotReady),
+        _ => problem(error),
+    }
 }
 
 pub(super) async fn execute(
@@ -34,12 +45,7 @@ pub(super) async fn execute(
         (Some(id), [statement]) => store.write_once(name, id, statement.clone()).await.map(|outcome| vec![outcome]),
         _ => store.transact_each(name, statements).await,
     };
-    let outcomes = outcomes.map_err(|error| match &error {
-        // No majority was there to begin with: nothing was done.
-        StoreError::ReadTimeout { .. } => problem(&error).kind(ProblemKind::NotReady),
-        _ => problem(&error),
-    });
-    let results = outcomes?.into_iter().map(|outcome| SqlResult {
+    let results = outcomes.map_err(|error| refused(&error))?.into_iter().map(|outcome| SqlResult {
         rows_affected: outcome.rows_affected,
         last_insert_rowid: outcome.last_insert_rowid,
     });
