@@ -85,7 +85,7 @@ pub enum StoreError {
         number: usize,
     },
     /// A text that is to be one statement holds more, or none.
-    #[error("{number} of the texts is not one statement")]
+    #[error("text {number} of the transaction is not one statement")]
     OneStatement {
         /// Counted from one.
         number: usize,

@@ -35,15 +35,6 @@ enum Freshness {
     Open,
 }
 
-impl Drop for Session {
-    fn drop(&mut self) {
-        // What runs on another thread for a future that was dropped is stopped, and gives the writer's slot back.
-        if self.desk.is_none() {
-            self.interrupt.abandon();
-        }
-    }
-}
-
 /// A client's session on one database. It owns its SQLite connection: temporary tables, pragmas and prepared statements
 /// are its own. Dropping it rolls back what is open.
 #[derive(Debug)]
@@ -56,6 +47,15 @@ pub struct Session {
     cursor: Option<Cursor>,
     last_used: Instant,
     expired: bool,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // What runs on another thread for a future that was dropped is stopped, and gives the writer's slot back.
+        if self.desk.is_none() {
+            self.interrupt.abandon();
+        }
+    }
 }
 
 impl Session {

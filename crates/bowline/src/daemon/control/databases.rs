@@ -54,12 +54,12 @@ pub(super) fn trouble(database: &Database) -> Option<Trouble> {
 const PAGE_BYTES: u64 = PAGE_SIZE as u64;
 
 pub(super) async fn one(node: &Node, name: &DbName) -> Result<DatabaseInfo, Problem> {
-    let database = open(&node.store()?, name)?;
+    let database = open(&node.store()?, name).await?;
     Ok(info(&database, &node.names().await))
 }
 
-fn open(store: &Store, name: &DbName) -> Result<Arc<Database>, Problem> {
-    store.database(name).ok_or_else(|| problem(&StoreError::NoSuchDatabase { name: name.clone() }))
+async fn open(store: &Store, name: &DbName) -> Result<Arc<Database>, Problem> {
+    store.opened(name).await.map_err(|error| problem(&error))
 }
 
 pub(super) async fn create(node: &Node, name: &DbName) -> Result<Created, Problem> {
@@ -73,7 +73,7 @@ pub(super) async fn create(node: &Node, name: &DbName) -> Result<Created, Proble
 
 pub(super) async fn contents(node: &Node, name: &DbName) -> Result<DatabaseContents, Problem> {
     let store = node.store()?;
-    let database = open(&store, name)?;
+    let database = open(&store, name).await?;
     let query = async |sql: String| store.query(name, ReadLevel::Linearizable, Command::new(sql, [])).await;
     let tables =
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name";
@@ -101,7 +101,7 @@ pub(super) async fn contents(node: &Node, name: &DbName) -> Result<DatabaseConte
 /// Two looks, each at the newest state of its moment: every page as the disk gives it, then the whole through SQLite.
 pub(super) async fn check(node: &Node, name: &DbName) -> Result<DatabaseCheck, Problem> {
     let store = node.store()?;
-    let view = open(&store, name)?.pages().pin_committed();
+    let view = open(&store, name).await?.pages().pin_committed();
     let (version, bytes) = (view.version().0, u64::from(view.pages()) * PAGE_BYTES);
     let hash = rt::blocking::run(move || view.database_hash()).await;
     let hash = hash.map_err(|end| problem(&StoreError::Internal(end.to_string())))?;
@@ -126,7 +126,7 @@ pub(super) async fn drop_database(node: &Node, name: &DbName) -> Result<Dropped,
 
 pub(super) async fn export(node: &Node, name: &DbName) -> Result<Export, Problem> {
     let options = store::SessionOptions::default();
-    let database = open(&node.store()?, name)?;
+    let database = open(&node.store()?, name).await?;
     // What was acknowledged before the export began is in it, whatever member it runs on.
     database.fresh(ReadLevel::Linearizable, false, options.wait_max).await.map_err(|e| problem(&e))?;
     let view = Arc::new(database.pages().pin_committed());
