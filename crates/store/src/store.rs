@@ -24,6 +24,8 @@ use std::time::Duration;
 const OPEN_MAX: Duration = Duration::from_secs(5);
 /// How often it is looked for.
 const OPEN_LOOK: Duration = Duration::from_millis(10);
+/// How long who asks for the list of databases waits for the newest one.
+const LIST_MAX: Duration = Duration::from_secs(2);
 /// How long the creation of a database may take.
 const CREATE_MAX: Duration = Duration::from_secs(10);
 
@@ -121,6 +123,28 @@ impl Store {
             let list = catalog::read(self.sys()).await?;
             if !list.is_some_and(|list| list.rows.iter().any(|row| row.name == *name)) {
                 return Err(StoreError::NoSuchDatabase { name: name.clone() });
+            }
+            if Instant::now() >= deadline {
+                return Err(StoreError::NotOpen { state: "opening" });
+            }
+            rt::time::sleep(OPEN_LOOK).await;
+        }
+    }
+
+    /// All databases on the list, `sys` among them, by name. Those that are not open here yet, because the node has just started, are
+    /// waited for: no list is short. Without a majority it is the list as this node last knew it. Cancel-safe.
+    pub async fn listed(&self) -> Result<Vec<Arc<Database>>, StoreError> {
+        match self.sys().fresh(ReadLevel::Linearizable, false, LIST_MAX).await {
+            Ok(()) | Err(StoreError::ReadTimeout { .. } | StoreError::NotLeader { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let deadline = Instant::now() + OPEN_MAX;
+        loop {
+            let list = catalog::read(self.sys()).await?.unwrap_or_default();
+            let open = self.databases();
+            let is_open = |name: &DbName| open.iter().any(|database| database.name() == name);
+            if list.rows.iter().all(|row| is_open(&row.name)) {
+                return Ok(open);
             }
             if Instant::now() >= deadline {
                 return Err(StoreError::NotOpen { state: "opening" });

@@ -38,8 +38,12 @@ impl Life<'_> {
     /// The answer; none while the node is not ready, or not there. Held to: nothing but 503 with Retry-After before it is ready, and no error
     /// of the server from then on.
     fn ask(&self, request: &str, body: &Value) -> Option<(u16, Value)> {
+        self.request(&format!("POST /v1/databases/shop/{request}"), &body.to_string())
+    }
+
+    fn request(&self, request: &str, body: &str) -> Option<(u16, Value)> {
         let began = Instant::now();
-        let answered = self.machine.try_http(&format!("POST /v1/databases/shop/{request}"), "", &body.to_string());
+        let answered = self.machine.try_http(request, "", body);
         let is_over = self.over.load(Ordering::SeqCst);
         let Ok(answer) = answered else {
             let was_ready = self.ready.get().is_some_and(|ready| *ready < began);
@@ -96,6 +100,12 @@ impl Life<'_> {
                 assert!(rows >= acknowledged, "writer {writer}: {rows} of {acknowledged} rows");
             }
             self.lists.fetch_add(1, Ordering::Relaxed);
+            // The list of databases is never short.
+            if let Some((status, databases)) = self.request("GET /v1/databases", "") {
+                let names: Vec<&Value> =
+                    databases.as_array().unwrap().iter().map(|database| &database["name"]).collect();
+                assert!(status == 200 && names == ["sys", "shop"], "{databases}");
+            }
             // What fails is this query, and no other.
             if let Some((status, problem)) = self.ask("query", &json!({"sql": "SELECT * FROM knotz"})) {
                 assert!(status == 400 && problem["message"] == "no such table: knotz", "{problem}");

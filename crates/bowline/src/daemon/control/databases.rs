@@ -20,7 +20,7 @@ const EXPORT_PAGES: u32 = 64;
 
 pub(super) async fn list(node: &Node) -> Result<Vec<DatabaseInfo>, Problem> {
     let store = node.store()?;
-    let mut databases = store.databases();
+    let mut databases = store.listed().await.map_err(|error| problem(&error))?;
     databases.sort_by_key(|database| (!database.name().is_sys(), database.name().clone()));
     let names = node.names().await;
     Ok(databases.iter().map(|database| info(database, &names)).collect())
