@@ -61,7 +61,7 @@ fn a_database_left_behind_by_the_leader_of_sys_is_caught() {
 
 #[test]
 fn a_leader_that_waits_for_ever_to_hand_over_is_caught() {
-    is_caught("forming", "raft.wait-for-the-silent", 155..175);
+    is_caught("forming", "raft.wait-for-the-silent", 45..65);
 }
 
 #[test]

@@ -1,9 +1,11 @@
-//! The control API: what the command line asks of the node on its own machine, as JSON over HTTP/1 on a Unix socket.
+//! The API of a node: what the command line and other programs ask of it, as JSON over HTTP/1.
 //!
 //! The node's composition root implements [`Control`]; [`serve`] puts it on a listener; [`Client`] is the other end.
-//! The types in here are the contract of `-o json` and of the HTTPS API: fields are added, never renamed or reused.
-//! The socket's file mode is the access control: who may open it is an operator.
+//! The types in here are the contract of `-o json` and of the API: fields are added, never renamed or reused.
+//! There are two ways in, to the same routes. On the Unix socket the file mode is the access control: who may open it is an admin.
+//! Over HTTPS each request shows an access token or comes with a member's certificate, and each route names the role that it takes.
 
+pub mod access;
 mod client;
 pub mod metrics;
 mod ops;
@@ -11,15 +13,18 @@ mod problem;
 mod routes;
 mod serve;
 pub mod sql;
+#[cfg(test)]
+mod tests;
 mod types;
 
-pub use client::{Client, ClientError};
+pub use axum::Router;
+pub use client::{Client, ClientError, Remote};
 pub use ops::{ByteStream, Control, Export};
 pub use problem::{PAGES, Problem, ProblemKind};
 pub use routes::router;
-pub use serve::serve;
+pub use serve::{Entrance, serve};
 pub use types::{
-    Created, DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Formed, Health, InitRequest,
-    JoinRequest, NodeInfo, NodeState, Parted, Readiness, Reboot, Status, TableContents, TokenInfo, TokenIssued,
-    TokenRequest, TokenState, Trouble, TroubleKind, UnitStatus,
+    AccessInfo, AccessIssued, AccessRequest, Created, DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest,
+    Dropped, Formed, Health, InitRequest, JoinRequest, NodeInfo, NodeState, Parted, Readiness, Reboot, Status,
+    TableContents, TokenInfo, TokenIssued, TokenRequest, TokenState, Trouble, TroubleKind, UnitStatus,
 };

@@ -3,8 +3,10 @@
 //! Standard output is data, standard error is talk. A command ends with 0 done, 1 failed, 2 wrong usage, 3 not ready,
 //! 4 refused for safety, 5 timed out.
 
+mod access;
 pub mod args;
 mod confirm;
+mod contexts;
 mod daemon_process;
 mod db;
 mod dev;
@@ -25,6 +27,7 @@ use crate::config::{NodeConfig, control_socket, default_state_dir};
 use api::control::{Client, Problem};
 use args::{Cli, Command, Global};
 use clap::Parser;
+use contexts::Elsewhere;
 use failure::Failure;
 use futures::future::BoxFuture;
 use lifecycle::Shutdown;
@@ -42,26 +45,38 @@ pub type RunNode = fn(NodeConfig, Shutdown) -> BoxFuture<'static, Result<(), Pro
 struct Context {
     state_dir: PathBuf,
     socket: PathBuf,
+    /// The cluster that is asked instead of the node of this machine.
+    elsewhere: Option<Elsewhere>,
     timeout: Duration,
     output: Output,
     run_node: RunNode,
 }
 
 impl Context {
-    fn new(global: &Global, run_node: RunNode) -> Self {
+    fn new(global: &Global, run_node: RunNode) -> Result<Self, Failure> {
         let state_dir = global.state_dir.clone().unwrap_or_else(default_state_dir);
         // The daemon may run in another directory than the shell.
         let state_dir = std::path::absolute(&state_dir).unwrap_or(state_dir);
-        Self {
+        Ok(Self {
             socket: global.socket.clone().unwrap_or_else(|| control_socket(&state_dir)),
             state_dir,
+            elsewhere: contexts::chosen(global)?,
             timeout: Duration::from_secs(global.timeout),
             output: Output::new(global.output),
             run_node,
+        })
+    }
+
+    /// The node or the cluster that the command is about.
+    fn client(&self) -> Client {
+        match &self.elsewhere {
+            None => self.here(),
+            Some(elsewhere) => Client::remote(elsewhere.remote.clone(), self.timeout),
         }
     }
 
-    fn client(&self) -> Client {
+    /// The node of this machine.
+    fn here(&self) -> Client {
         Client::new(&self.socket, self.timeout)
     }
 
@@ -69,6 +84,9 @@ impl Context {
     fn bowline(&self) -> String {
         let flag = |flag, path: &std::path::Path| format!(" {flag} {}", output::shell_word(&path.to_string_lossy()));
         let mut line = output::program();
+        if let Some(elsewhere) = &self.elsewhere {
+            return elsewhere.flag.iter().fold(line, |line, flag| line + " " + flag);
+        }
         let usual = default_state_dir();
         if self.state_dir != std::path::absolute(&usual).unwrap_or(usual) {
             line += &flag("--state-dir", &self.state_dir);
@@ -86,7 +104,10 @@ pub fn main(run_node: RunNode) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return failure::usage(&error),
     };
-    let context = Context::new(&cli.global, run_node);
+    let context = match Context::new(&cli.global, run_node).and_then(|context| check_place(&cli, context)) {
+        Ok(context) => context,
+        Err(failure) => return failure.report(Output::new(cli.global.output)),
+    };
     let threads = match cli.command {
         Command::Start(_) | Command::Dev(_) => tokio::runtime::Builder::new_multi_thread().enable_all().build(),
         _ => tokio::runtime::Builder::new_current_thread().enable_all().build(),
@@ -101,6 +122,34 @@ pub fn main(run_node: RunNode) -> ExitCode {
     }
 }
 
+/// What a command does to this machine it does not do to another.
+fn check_place(cli: &Cli, context: Context) -> Result<Context, Failure> {
+    let about_this_machine = match &cli.command {
+        Command::Init(_) => "init",
+        Command::Join(_) => "join",
+        Command::Leave(_) => "leave",
+        Command::Start(_) => "start",
+        Command::Stop => "stop",
+        Command::Sql(_) if context.elsewhere.is_some() => {
+            return Err(failure::misuse(
+                "`bowline sql` talks to a node directly, and a context leads through the API",
+                "the shell speaks dqlite's protocol, which keeps a connection with its transactions",
+                "run it on a member (bowline sql --context local there); or send statements to POST /v1/databases/NAME/query",
+            ));
+        }
+        _ => return Ok(context),
+    };
+    // The current context is for the other commands.
+    if cli.global.host.is_none() && cli.global.context.as_deref().is_none_or(|name| name == "local") {
+        return Ok(Context { elsewhere: None, ..context });
+    }
+    Err(failure::misuse(
+        format!("`bowline {about_this_machine}` is about the machine it is run on"),
+        "it was told to ask a cluster elsewhere",
+        format!("run bowline {about_this_machine} on that machine"),
+    ))
+}
+
 async fn run(context: &Context, command: Command) -> Result<(), Failure> {
     match command {
         Command::Init(args) => form::init(context, args).await,
@@ -111,6 +160,8 @@ async fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Leave(args) => node::leave(context, &args).await,
         Command::Node(command) => node::run(context, command).await,
         Command::Token(command) => token::run(context, command).await,
+        Command::Access(command) => access::run(context, command).await,
+        Command::Context(command) => contexts::run(context, command).await,
         Command::Dev(args) => dev::run(context, &args).await,
         Command::Start(args) => start::run(context, args).await,
         Command::Stop => start::stop(context).await,

@@ -8,6 +8,9 @@ pub const RPC_PORT: u16 = 7440;
 /// The port of the dqlite protocol.
 pub const DQLITE_PORT: u16 = 9000;
 
+/// The port of the HTTPS API.
+pub const HTTPS_PORT: u16 = 7443;
+
 /// The configuration of one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeConfig {
@@ -19,6 +22,8 @@ pub struct NodeConfig {
     pub listen: String,
     /// Where the dqlite protocol listens, `ip:port`; port 0 takes a free one.
     pub dqlite_listen: String,
+    /// Where the HTTPS API listens, `ip:port`; port 0 takes a free one.
+    pub https_listen: String,
     /// How nodes prove who they are to each other: by certificates, except in the simulator.
     pub transport: Transport,
     /// How much room the log and the databases take.

@@ -22,7 +22,7 @@ mod units;
 pub use error::{NodeError, PAGES};
 
 use crate::config::NodeConfig;
-use api::control::Problem;
+use api::control::{Entrance, Problem, Router};
 use futures::FutureExt;
 use known_members::KnownMembers;
 use lifecycle::{Settings, Shutdown, Supervisor, UnitError, UnitOptions};
@@ -35,7 +35,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use store::StoreConfig;
-use units::{DqliteUnit, MembersUnit, NetworkUnit, RaftUnit, StoreUnit};
+use units::{DqliteUnit, HttpsUnit, MembersUnit, NetworkUnit, RaftUnit, StoreUnit};
 
 /// How long requests may take to end when everything else has.
 const ANSWERS_MAX: Duration = Duration::from_secs(2);
@@ -72,7 +72,8 @@ async fn run_node(config: NodeConfig, stop: Shutdown) -> Result<Ended, NodeError
     let shutdown = Shutdown::new();
 
     let stopped = tokio::sync::Notify::new();
-    let serving = api::control::serve(control, api::control::router(Arc::new(node.clone())), stopped.notified());
+    let router = api::control::router(Arc::new(node.clone()));
+    let serving = api::control::serve(control, Entrance::Trusted, router.clone(), stopped.notified());
     let living = async {
         let formation = if let Some(formation) = identity {
             formation
@@ -91,7 +92,7 @@ async fn run_node(config: NodeConfig, stop: Shutdown) -> Result<Ended, NodeError
             let Some(formation) = formed else { return Ok(()) };
             formation
         };
-        live(&node, formation, &shutdown, manager).await
+        live(&node, formation, router, &shutdown, manager).await
     };
     let living = async {
         let ended = living.await;
@@ -152,11 +153,12 @@ async fn run_node(config: NodeConfig, stop: Shutdown) -> Result<Ended, NodeError
 async fn live(
     node: &Node,
     formation: Formation,
+    router: Router,
     shutdown: &Shutdown,
     manager: ServiceManager,
 ) -> Result<(), NodeError> {
     let mut supervisor = Supervisor::new("node", Settings::default());
-    let running = compose(&mut supervisor, node, &formation)?;
+    let running = compose(&mut supervisor, node, &formation, router)?;
     let mut lanes = supervisor.lanes();
     node.running(running);
     let ready = async {
@@ -179,7 +181,12 @@ async fn live(
 }
 
 /// The units and what they need. The order of this function is the order of starting; stopping is the reverse.
-fn compose(supervisor: &mut Supervisor, node: &Node, formation: &Formation) -> Result<Running, NodeError> {
+fn compose(
+    supervisor: &mut Supervisor,
+    node: &Node,
+    formation: &Formation,
+    router: Router,
+) -> Result<Running, NodeError> {
     let config = node.config();
     let record = formation.identity.record.clone();
     let sockets = node.take_sockets()?;
@@ -187,6 +194,9 @@ fn compose(supervisor: &mut Supervisor, node: &Node, formation: &Formation) -> R
     let stop_late = UnitOptions { stop_max: Duration::from_secs(15), ..options };
 
     let identity = formation.identity.clone();
+    let https = HttpsUnit::new(sockets.https_address, sockets.https, identity.clone(), router);
+    supervisor.add("https", https, (), options);
+
     let network = NetworkUnit::new(move || Ok(identity.mesh()?), sockets.rpc_address, sockets.rpc);
     let network = supervisor.add("network", network, (), options);
 

@@ -16,9 +16,9 @@ use crate::node_rows::{self, NodeRow, NodeRowState};
 use crate::roles::Targets;
 use crate::steps::role_in;
 use crate::sys::SysSql;
-use crate::token::{Secret, Token, TokenId};
+use crate::token::{Secret, Token, TokenId, TokenKind};
 use crate::token_rows::{self, TokenRow};
-use crate::{ClusterError, Credentials, NodeIdentity, NodeName};
+use crate::{AccessRole, AccessRow, ClusterError, Credentials, NodeIdentity, NodeName, access_rows};
 use base::{Fault, NodeId, Role};
 use bytes::Bytes;
 use futures::future::join_all;
@@ -136,13 +136,7 @@ impl Cluster {
     /// start, once calls are answered. Asks again as long as there is no leader, until `deadline`. May be dropped and repeated.
     pub async fn announce(&self, deadline: Duration) -> Result<Placement, ClusterError> {
         let record = &self.0.config.identity.record;
-        let announce = Announce {
-            form: FORM,
-            node: record.node,
-            address: record.address.clone(),
-            dqlite_address: record.dqlite_address.clone(),
-            version: self.0.config.version.clone(),
-        };
+        let announce = Announce::of(record, &self.0.config.version);
         let until = Instant::now() + deadline;
         let mut asked = 0_usize;
         loop {
@@ -189,21 +183,52 @@ impl Cluster {
     /// Issues a join token, valid for a while and, if a name is given, only for a node of that name. The token's text is the only
     /// copy of its secret.
     pub async fn token_add(&self, name: Option<&NodeName>, valid: Duration) -> Result<(Token, TokenRow), ClusterError> {
-        let sys = self.0.sys.as_ref();
+        let token = self.token(TokenKind::Join, |row| row.address).await?;
+        let row = token_rows::add(self.0.sys.as_ref(), &token.id, &token.secret, name, valid).await?;
+        Ok((token, row))
+    }
+
+    /// A new token that names the members and pins the CA. Nobody knows it yet.
+    async fn token(&self, kind: TokenKind, address: impl Fn(NodeRow) -> String) -> Result<Token, ClusterError> {
         let ca = match (&self.0.config.identity.credentials, self.0.authority()) {
             (Credentials::Plain, _) => Fingerprint::default(),
             (Credentials::Tls { .. }, Some(authority)) => authority.fingerprint(),
             (Credentials::Tls { ca, .. }, None) => crate::authority::fingerprint_of_pem(ca)?,
         };
-        let mut members = node_rows::all(sys, ReadLevel::Linearizable).await?;
+        let mut members = node_rows::all(self.0.sys.as_ref(), ReadLevel::Linearizable).await?;
         members.retain(|row| row.state == NodeRowState::Member);
         let leader = self.0.leader();
         // The leader first: it answers without passing on.
         members.sort_by_key(|row| (Some(row.node) != leader, row.node));
-        let (id, secret) = (TokenId::random(), Secret::random());
-        let row = token_rows::add(sys, &id, &secret, name, valid).await?;
-        let addresses = members.into_iter().map(|row| row.address).take(Token::ADDRESSES_MAX).collect();
-        Ok((Token { addresses, ca, id, secret }, row))
+        let addresses = members.into_iter().map(address).take(Token::ADDRESSES_MAX).collect();
+        Ok(Token { kind, addresses, ca, id: TokenId::random(), secret: Secret::random() })
+    }
+
+    /// Gives a person or a program access to the API. The token's text is the only copy of its secret.
+    pub async fn access_add(
+        &self,
+        name: &NodeName,
+        role: AccessRole,
+        valid: Duration,
+    ) -> Result<(Token, AccessRow), ClusterError> {
+        let token = self.token(TokenKind::Access, |row| row.https_address).await?;
+        let row = access_rows::add(self.0.sys.as_ref(), name, &token.id, &token.secret, role, valid).await?;
+        Ok((token, row))
+    }
+
+    /// Who has access to the API, by name.
+    pub async fn access(&self) -> Result<Vec<AccessRow>, ClusterError> {
+        access_rows::all(self.0.sys.as_ref()).await
+    }
+
+    /// Takes access away. Members that are cut off from the others hear of it when they are back.
+    pub async fn access_revoke(&self, name: &str) -> Result<AccessRow, ClusterError> {
+        access_rows::revoke(self.0.sys.as_ref(), name).await
+    }
+
+    /// Whose access token this is, by this node's copy of `sys`; nobody's if it expired or was revoked.
+    pub async fn access_of(&self, token: &Token) -> Result<Option<AccessRow>, ClusterError> {
+        access_rows::holder(self.0.sys.as_ref(), &token.id, &token.secret).await
     }
 
     /// All tokens that were not swept away yet, the newest first.
@@ -276,14 +301,7 @@ impl Inner {
 
     /// The leader's side of an announcement: the row is written, and the answer waits for a pass of the role controller that saw it.
     async fn announced(&self, announce: &Announce) -> Result<Announced, ClusterError> {
-        node_rows::announce(
-            self.sys.as_ref(),
-            announce.node,
-            &announce.address,
-            &announce.dqlite_address,
-            &announce.version,
-        )
-        .await?;
+        node_rows::announce(self.sys.as_ref(), announce).await?;
         self.mesh.set_address(announce.node, announce.address.as_str());
         let written = Instant::now();
         let mut passed = self.passed.subscribe();

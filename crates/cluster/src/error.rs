@@ -15,14 +15,14 @@ use store::StoreError;
 /// Everything that can go wrong with identities, tokens, joining and roles.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
-    /// The text is no join token.
-    #[error("this is not a join token: {why}")]
+    /// The text is no token, or one of another kind.
+    #[error("this is not the token that is wanted here: {why}")]
     TokenForm {
         /// What is wrong with it.
         why: String,
     },
     /// The token is of a form that this version does not know.
-    #[error("this join token is of a newer form ({form}) than this version of Bowline reads")]
+    #[error("this token is of a newer form ({form}) than this version of Bowline reads")]
     TokenVersion {
         /// Its prefix.
         form: String,
@@ -211,6 +211,18 @@ pub enum ClusterError {
         /// How long was waited.
         waited: Duration,
     },
+    /// Somebody of that name has access.
+    #[error("{name} has access already")]
+    AccessExists {
+        /// The name.
+        name: String,
+    },
+    /// Nobody of that name has access.
+    #[error("nobody named {name} has access")]
+    AccessUnknown {
+        /// The name.
+        name: String,
+    },
     /// A call to a member failed.
     #[error(transparent)]
     Call(CallError),
@@ -273,6 +285,8 @@ impl Fault for ClusterError {
             Self::LastMember { .. } => code::LAST_MEMBER,
             Self::UnsafeRemoval { .. } => code::UNSAFE_REMOVAL,
             Self::NotGone { .. } => code::NOT_GONE,
+            Self::AccessExists { .. } => code::ACCESS_EXISTS,
+            Self::AccessUnknown { .. } => code::ACCESS_UNKNOWN,
             Self::Store(error) => error.code(),
             Self::Raft(error) => error.code(),
             Self::Call(error) => error.code(),
@@ -284,7 +298,7 @@ impl Fault for ClusterError {
         match self {
             Self::Unreachable { .. } => Disposition::Retry { after: Duration::from_secs(2) },
             Self::NoLeader | Self::NotPlaced { .. } => Disposition::Retry { after: Duration::from_millis(500) },
-            Self::NotMember { .. } | Self::NoSuchNode { .. } => Disposition::Gone,
+            Self::NotMember { .. } | Self::NoSuchNode { .. } | Self::AccessUnknown { .. } => Disposition::Gone,
             Self::NotGone { .. } => Disposition::Retry { after: Duration::from_secs(1) },
             Self::Damaged { .. } | Self::Row { .. } => Disposition::Corrupt,
             Self::Certificate { .. } => Disposition::Bug,

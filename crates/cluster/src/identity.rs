@@ -46,6 +46,8 @@ pub struct NodeRecord {
     pub address: String,
     /// Where dqlite clients reach it.
     pub dqlite_address: String,
+    /// Where clients of the HTTPS API reach it.
+    pub https_address: String,
     /// The cluster it belongs to.
     pub cluster: ClusterId,
     /// How it proves who it is.
@@ -60,6 +62,7 @@ impl NodeRecord {
             name: who.name.clone(),
             address: who.address.clone(),
             dqlite_address: who.dqlite_address.clone(),
+            https_address: who.https_address.clone(),
             cluster,
             transport,
         }
@@ -116,7 +119,7 @@ impl NodeIdentity {
             Transport::Tls => {
                 let authority = Authority::generate(&cluster)?;
                 let key = NodeKey::generate()?;
-                let hosts = [who.address.as_str(), who.dqlite_address.as_str()];
+                let hosts = [who.address.as_str(), who.dqlite_address.as_str(), who.https_address.as_str()];
                 Credentials::Tls {
                     ca: authority.certificate().to_owned(),
                     ca_key: Some(authority.key().to_owned()),

@@ -8,6 +8,7 @@ fn who(name: &str) -> crate::JoinAs {
         name: NodeName::new(name).unwrap(),
         address: "10.0.0.1:7440".to_owned(),
         dqlite_address: "10.0.0.1:9000".to_owned(),
+        https_address: "10.0.0.1:7443".to_owned(),
         version: "0.1.0".to_owned(),
     }
 }

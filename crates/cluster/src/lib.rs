@@ -4,6 +4,7 @@
 //! with the rows. There is no second list of members anywhere, no answer is kept only in memory, and nobody has to be told twice:
 //! every step can be repeated.
 
+mod access_rows;
 mod authority;
 mod cluster;
 mod controller;
@@ -20,6 +21,7 @@ mod sys;
 mod token;
 mod token_rows;
 
+pub use access_rows::{AccessRole, AccessRow};
 pub use authority::Authority;
 pub use cluster::{Cluster, ClusterConfig, Placement, hand_over};
 pub use error::{ClusterError, PAGES};
@@ -30,5 +32,5 @@ pub use names::{ClusterId, NodeName};
 pub use node_rows::{NodeRow, NodeRowState};
 pub use schema::SCHEMA;
 pub use sys::SysSql;
-pub use token::{Secret, Token, TokenId};
+pub use token::{Secret, Token, TokenId, TokenKind};
 pub use token_rows::TokenRow;

@@ -1,7 +1,7 @@
 //! What nodes say to each other about membership. Encoded with postcard; the first field of each is its form.
 
 use crate::token::Secret;
-use crate::{ClusterError, JoinAs};
+use crate::{ClusterError, JoinAs, NodeRecord};
 use base::{GroupId, NodeId, Role};
 use bytes::Bytes;
 use raft::LogPos;
@@ -76,7 +76,22 @@ pub(crate) struct Announce {
     pub(crate) node: NodeId,
     pub(crate) address: String,
     pub(crate) dqlite_address: String,
+    pub(crate) https_address: String,
     pub(crate) version: String,
+}
+
+impl Announce {
+    /// What the node of `record` says when it runs `version`.
+    pub(crate) fn of(record: &NodeRecord, version: &str) -> Self {
+        Self {
+            form: FORM,
+            node: record.node,
+            address: record.address.clone(),
+            dqlite_address: record.dqlite_address.clone(),
+            https_address: record.https_address.clone(),
+            version: version.to_owned(),
+        }
+    }
 }
 
 /// The logs of these groups were damaged on a member.

@@ -1,5 +1,6 @@
 //! `sys.nodes`: who belongs to the cluster.
 
+use crate::messages::Announce;
 use crate::sys::{SysSql, from_sql, now, to_sql};
 use crate::{ClusterError, NodeName, NodeRecord, SCHEMA};
 use base::NodeId;
@@ -55,6 +56,8 @@ pub struct NodeRow {
     pub address: String,
     /// Where dqlite clients reach it.
     pub dqlite_address: String,
+    /// Where clients of the HTTPS API reach it.
+    pub https_address: String,
     /// Where it is in its life as a member.
     pub state: NodeRowState,
     /// The fingerprint of its key, in hexadecimal.
@@ -71,8 +74,7 @@ pub struct NodeRow {
     pub since: i64,
 }
 
-const COLUMNS: &str =
-    "id, name, address, dqlite_address, state, fingerprint, token, version, failure_domain, weight, since";
+const COLUMNS: &str = "id, name, address, dqlite_address, https_address, state, fingerprint, token, version, failure_domain, weight, since";
 
 fn parse(row: &[Value]) -> Result<NodeRow, ClusterError> {
     let parsed = match row {
@@ -81,6 +83,7 @@ fn parse(row: &[Value]) -> Result<NodeRow, ClusterError> {
             Value::Text(name),
             Value::Text(address),
             Value::Text(dqlite_address),
+            Value::Text(https_address),
             Value::Text(state),
             Value::Text(fingerprint),
             token @ (Value::Null | Value::Text(_)),
@@ -93,6 +96,7 @@ fn parse(row: &[Value]) -> Result<NodeRow, ClusterError> {
             name: name.clone(),
             address: address.clone(),
             dqlite_address: dqlite_address.clone(),
+            https_address: https_address.clone(),
             state,
             fingerprint: fingerprint.clone(),
             token: token.text().map(str::to_owned),
@@ -162,7 +166,9 @@ pub(crate) async fn found(
         [record.cluster.as_str().into(), now().into()],
     ));
     commands.push(Command::new(
-        format!("INSERT OR IGNORE INTO nodes ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, 'member', ?5, NULL, ?6, ?1, 0, ?7)"),
+        format!(
+            "INSERT OR IGNORE INTO nodes ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?8, 'member', ?5, NULL, ?6, ?1, 0, ?7)"
+        ),
         [
             to_sql(record.node).into(),
             record.name.as_str().into(),
@@ -171,6 +177,7 @@ pub(crate) async fn found(
             key.to_string().into(),
             version.into(),
             now().into(),
+            record.https_address.as_str().into(),
         ],
     ));
     sys.transact(commands).await?;
@@ -178,26 +185,32 @@ pub(crate) async fn found(
 }
 
 /// The node runs, and this is where and what: a joining node becomes a member. Writes only if something is new.
-pub(crate) async fn announce(
-    sys: &dyn SysSql,
-    node: NodeId,
-    address: &str,
-    dqlite_address: &str,
-    version: &str,
-) -> Result<(), ClusterError> {
+pub(crate) async fn announce(sys: &dyn SysSql, announce: &Announce) -> Result<(), ClusterError> {
+    let Announce { form: _, node, address, dqlite_address, https_address, version } = announce;
+    let (node, address) = (*node, address.as_str());
     let known = by_id(sys, node).await?;
     let row = known.filter(|row| row.state != NodeRowState::Removed).ok_or(ClusterError::NotMember { node })?;
-    let told = (row.address.as_str(), row.dqlite_address.as_str(), row.version.as_str());
-    if row.state != NodeRowState::Joining && told == (address, dqlite_address, version) {
+    let told = row.address == address
+        && row.dqlite_address == *dqlite_address
+        && row.https_address == *https_address
+        && row.version == *version;
+    if row.state != NodeRowState::Joining && told {
         return Ok(());
     }
     let update = Command::new(
-        "UPDATE nodes SET address = ?2, dqlite_address = ?3, version = ?4, \
+        "UPDATE nodes SET address = ?2, dqlite_address = ?3, https_address = ?6, version = ?4, \
          since = CASE state WHEN 'joining' THEN ?5 ELSE since END, \
          state = CASE state WHEN 'joining' THEN 'member' ELSE state END \
          WHERE id = ?1 AND state <> 'removed' \
          AND NOT EXISTS (SELECT 1 FROM nodes WHERE address = ?2 AND id <> ?1 AND state <> 'removed')",
-        [to_sql(node).into(), address.into(), dqlite_address.into(), version.into(), now().into()],
+        [
+            to_sql(node).into(),
+            address.into(),
+            dqlite_address.as_str().into(),
+            version.as_str().into(),
+            now().into(),
+            https_address.as_str().into(),
+        ],
     );
     if sys.transact(vec![update]).await?.rows_affected == 1 {
         return Ok(());

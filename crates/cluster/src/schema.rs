@@ -11,7 +11,8 @@ pub const SCHEMA: &[&str] = &[
     id             INTEGER PRIMARY KEY,             -- never used again
     name           TEXT NOT NULL,
     address        TEXT NOT NULL,                   -- host:port for other nodes
-    dqlite_address TEXT NOT NULL,                   -- host:port for clients
+    dqlite_address TEXT NOT NULL,                   -- host:port for clients of the databases
+    https_address  TEXT NOT NULL,                   -- host:port for clients of the API
     state          TEXT NOT NULL CHECK (state IN ('joining', 'member', 'leaving', 'removed')),
     fingerprint    TEXT NOT NULL UNIQUE,            -- SHA-256 of the node's public key
     token          TEXT,                            -- the join token that let it in
@@ -30,5 +31,13 @@ pub const SCHEMA: &[&str] = &[
     expires     INTEGER NOT NULL,
     used_by     INTEGER REFERENCES nodes (id),      -- who was let in
     used        INTEGER
+) STRICT",
+    "CREATE TABLE IF NOT EXISTS access (
+    name        TEXT PRIMARY KEY,                   -- of a person or a program
+    token       TEXT NOT NULL UNIQUE,
+    secret_hash TEXT NOT NULL,                      -- SHA-256 of the secret, which is kept nowhere
+    role        TEXT NOT NULL CHECK (role IN ('viewer', 'operator', 'admin')),
+    created     INTEGER NOT NULL,
+    expires     INTEGER NOT NULL
 ) STRICT",
 ];

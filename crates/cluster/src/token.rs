@@ -1,4 +1,4 @@
-//! Join tokens: one word that lets one machine in.
+//! Tokens: one word that lets a machine join, or a client in.
 
 use crate::ClusterError;
 use aws_lc_rs::digest;
@@ -9,15 +9,33 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-const PREFIX: &str = "bl1.";
 /// The longest token: room for dozens of addresses.
 const LEN_MAX: usize = 8 << 10;
 
-/// What `bowline token add` prints and `bowline join` takes: `bl1.` and base64url of a JSON object.
-/// Its text holds the secret; [`Debug`] does not.
+/// What a token is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenKind {
+    /// One machine may join with it, once. `bowline token add` prints it and `bowline join` takes it.
+    Join,
+    /// A client may come in with it, again and again. `bowline access add` prints it; it is sent as a bearer token.
+    Access,
+}
+
+impl TokenKind {
+    const fn prefix(self) -> &'static str {
+        match self {
+            Self::Join => "bl1.",
+            Self::Access => "ba1.",
+        }
+    }
+}
+
+/// A token's text is a prefix that tells its kind, and base64url of a JSON object. The text holds the secret; [`Debug`] does not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
-    /// Where members were when it was issued, the leader first.
+    /// What it is good for.
+    pub kind: TokenKind,
+    /// Where members were when it was issued, the leader first: for other nodes if it is to join, else for clients of the API.
     pub addresses: Vec<String>,
     /// The fingerprint of the key of the cluster's CA.
     pub ca: Fingerprint,
@@ -57,6 +75,16 @@ impl TokenId {
 impl Token {
     /// The most addresses that a token carries.
     pub const ADDRESSES_MAX: usize = 64;
+
+    /// Refuses a token of another kind.
+    pub fn expect(self, kind: TokenKind) -> Result<Self, ClusterError> {
+        let why = match (kind, self.kind) {
+            (TokenKind::Join, TokenKind::Access) => "it lets a client in, not a machine",
+            (TokenKind::Access, TokenKind::Join) => "it lets a machine join, not a client in",
+            _ => return Ok(self),
+        };
+        Err(ClusterError::TokenForm { why: why.to_owned() })
+    }
 }
 
 impl FromStr for TokenId {
@@ -105,7 +133,7 @@ impl fmt::Display for Token {
             secret: URL_SAFE_NO_PAD.encode(self.secret.0),
         };
         let json = serde_json::to_vec(&fields).map_err(|_| fmt::Error)?;
-        write!(f, "{PREFIX}{}", URL_SAFE_NO_PAD.encode(json))
+        write!(f, "{}{}", self.kind.prefix(), URL_SAFE_NO_PAD.encode(json))
     }
 }
 
@@ -116,7 +144,10 @@ impl FromStr for Token {
     fn from_str(text: &str) -> Result<Self, ClusterError> {
         let text = text.trim();
         let wrong = |why: &str| ClusterError::TokenForm { why: why.to_owned() };
-        let Some(rest) = text.strip_prefix(PREFIX) else { return Err(not_ours(text)) };
+        let kinds = [TokenKind::Join, TokenKind::Access];
+        let Some((kind, rest)) = kinds.iter().find_map(|kind| Some((*kind, text.strip_prefix(kind.prefix())?))) else {
+            return Err(not_ours(text));
+        };
         if rest.len() > LEN_MAX {
             return Err(wrong("it is too long"));
         }
@@ -134,6 +165,7 @@ impl FromStr for Token {
         let ca = unhex(&fields.ca).ok_or_else(|| wrong("its fingerprint is not one"))?;
         let secret = URL_SAFE_NO_PAD.decode(&fields.secret).ok().and_then(|bytes| bytes.try_into().ok());
         Ok(Self {
+            kind,
             addresses: fields.addrs,
             ca: Fingerprint(ca),
             id: fields.id.parse().map_err(|_| wrong("its id is not one"))?,
@@ -145,11 +177,12 @@ impl FromStr for Token {
 /// What to say of a word with another prefix.
 fn not_ours(text: &str) -> ClusterError {
     let form: String = text.chars().take_while(|c| *c != '.').take(8).collect();
-    let is_newer = form.strip_prefix("bl").is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+    let number = form.strip_prefix("bl").or_else(|| form.strip_prefix("ba"));
+    let is_newer = number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
     if is_newer && text.contains('.') {
         ClusterError::TokenVersion { form }
     } else {
-        ClusterError::TokenForm { why: format!("it does not start with `{PREFIX}`") }
+        ClusterError::TokenForm { why: "it starts with neither `bl1.` nor `ba1.`".to_owned() }
     }
 }
 
@@ -177,6 +210,7 @@ mod tests {
 
     fn token() -> Token {
         Token {
+            kind: TokenKind::Join,
             addresses: vec!["10.0.0.1:7440".to_owned(), "[fe80::1]:7440".to_owned()],
             ca: Fingerprint([7; 32]),
             id: "00c0ffee".parse().unwrap(),
@@ -190,6 +224,11 @@ mod tests {
         assert!(text.starts_with("bl1.eyJhZGRycyI6"));
         assert_eq!(format!(" {text}\n").parse::<Token>().unwrap(), token());
         assert!(!format!("{:?}", token()).contains("9, 9"));
+        let access = Token { kind: TokenKind::Access, ..token() };
+        let text = access.to_string();
+        assert!(text.starts_with("ba1.eyJhZGRycyI6"));
+        assert_eq!(text.parse::<Token>().unwrap(), access);
+        assert!(access.clone().expect(TokenKind::Access).is_ok() && access.expect(TokenKind::Join).is_err());
     }
 
     #[test]
@@ -204,6 +243,7 @@ mod tests {
     #[test]
     fn other_words_are_told_apart_from_newer_tokens() {
         assert!(matches!("bl2.abc".parse::<Token>(), Err(ClusterError::TokenVersion { form }) if form == "bl2"));
+        assert!(matches!("ba2.abc".parse::<Token>(), Err(ClusterError::TokenVersion { form }) if form == "ba2"));
         for word in ["", "bl1", "blx.abc", "hello.world", "eyJhbGciOiJIUzI1NiJ9.e30.x", "bl1.", "bl1.!!"] {
             assert!(matches!(word.parse::<Token>(), Err(ClusterError::TokenForm { .. })), "{word}");
         }

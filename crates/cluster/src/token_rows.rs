@@ -121,8 +121,8 @@ pub(crate) async fn redeem(sys: &dyn SysSql, request: &JoinRequest, key: Fingerp
         ],
     );
     let insert = Command::new(
-        "INSERT INTO nodes (id, name, address, dqlite_address, state, fingerprint, token, version, failure_domain, weight, since) \
-         SELECT ?1, ?2, ?3, ?4, 'joining', ?5, ?6, ?7, ?1, 0, ?9 \
+        "INSERT INTO nodes (id, name, address, dqlite_address, https_address, state, fingerprint, token, version, failure_domain, weight, since) \
+         SELECT ?1, ?2, ?3, ?4, ?10, 'joining', ?5, ?6, ?7, ?1, 0, ?9 \
          WHERE EXISTS (SELECT 1 FROM tokens WHERE id = ?6 AND secret_hash = ?8 AND used_by IS NULL AND expires > ?9 \
                        AND (name IS NULL OR name = ?2)) \
          AND NOT EXISTS (SELECT 1 FROM nodes WHERE state <> 'removed' AND (name = ?2 OR address = ?3)) \
@@ -137,6 +137,7 @@ pub(crate) async fn redeem(sys: &dyn SysSql, request: &JoinRequest, key: Fingerp
             request.who.version.as_str().into(),
             request.secret.hash().into(),
             time.into(),
+            request.who.https_address.as_str().into(),
         ],
     );
     let mark = Command::new(

@@ -67,6 +67,13 @@ pub enum ConnectError {
     OutOfTurn,
 }
 
+impl ConnectError {
+    /// What an error of a connection or of its handshake means, in words that name the next step.
+    pub fn of(error: &io::Error) -> Self {
+        tls::explain(error)
+    }
+}
+
 impl Fault for ConnectError {
     fn code(&self) -> Code {
         match self {

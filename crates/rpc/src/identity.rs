@@ -69,6 +69,12 @@ impl TlsIdentity {
         })
     }
 
+    /// How a listener for clients greets: with the node's certificate, and taking note of a certificate that the CA vouches for if a
+    /// client shows one. No session is resumed, so that each connection is judged anew. `alpn` are the protocols spoken there.
+    pub fn listener_config(&self, alpn: &[&[u8]]) -> Result<ServerConfig, IdentityError> {
+        Ok(tls::listener_config(self, alpn)?)
+    }
+
     /// The node that the certificate names.
     pub fn node(&self) -> Result<NodeId, IdentityError> {
         let leaf = self.chain.first().ok_or_else(|| IdentityError::NoNode("there is no certificate".to_owned()))?;
@@ -104,6 +110,12 @@ pub fn fingerprint_of(certificate: &CertificateDer<'_>) -> Result<Fingerprint, I
 /// The node that a certificate names. It says nothing of who made the certificate: check that first.
 pub fn node_of(certificate: &CertificateDer<'_>) -> Result<NodeId, IdentityError> {
     tls::node_of(certificate).map_err(IdentityError::NoNode)
+}
+
+/// How a client greets that knows of the cluster only the fingerprint of its CA's key, and shows no certificate: whoever answers has to
+/// be a node of that cluster.
+pub fn pinned_client_config(ca: Fingerprint) -> Result<ClientConfig, IdentityError> {
+    Ok(tls::pinned_config(ca)?)
 }
 
 /// The name by which the certificate of `node` is checked: one of its subject alternative names.

@@ -22,7 +22,7 @@ mod wire;
 
 pub use connect::ConnectError;
 pub use error::{CallError, PAGES};
-pub use identity::{Identity, IdentityError, TlsIdentity, fingerprint_of, node_name, node_of};
+pub use identity::{Identity, IdentityError, TlsIdentity, fingerprint_of, node_name, node_of, pinned_client_config};
 pub use mesh::{Mesh, PeerView, Reach};
 pub use service::{Answer, Caller, Class, Fingerprint, Handler, Handlers, Refusal, Service};
 pub use stranger::{StrangerConnection, StrangerIdentity};

@@ -66,6 +66,34 @@ pub(crate) fn stranger_config(
     client(Arc::new(PinnedCa(ca)), vec![certificate], key)
 }
 
+/// For clients of the API, who know of the cluster only the fingerprint of its CA's key and prove who they are by other means.
+pub(crate) fn pinned_config(ca: Fingerprint) -> Result<ClientConfig, Error> {
+    let mut config = ClientConfig::builder_with_details(Arc::clone(&PROVIDER), Arc::new(Clock))
+        .with_protocol_versions(&[&version::TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(PinnedCa(ca)))
+        .with_no_client_auth();
+    config.resumption = rustls::client::Resumption::disabled();
+    Ok(config)
+}
+
+/// For listeners of clients: the node's certificate, and a client's if it shows one. `alpn` are the protocols that are spoken; none if the
+/// listener does not say.
+pub(crate) fn listener_config(identity: &TlsIdentity, alpn: &[&[u8]]) -> Result<ServerConfig, Error> {
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots(&identity.roots)?, Arc::clone(&PROVIDER))
+        .allow_unauthenticated()
+        .build()
+        .map_err(|e| Error::General(e.to_string()))?;
+    let mut config = ServerConfig::builder_with_details(Arc::clone(&PROVIDER), Arc::new(Clock))
+        .with_safe_default_protocol_versions()?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(presented(identity), identity.key.clone_key())?;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    Ok(config)
+}
+
 fn client(
     verifier: Arc<dyn ServerCertVerifier>,
     chain: Vec<CertificateDer<'static>>,

@@ -69,6 +69,7 @@ impl Bowline {
         }
         command.arg("--listen").args(self.nodes.get(member));
         command.arg("--dqlite-listen").args(self.addresses.get(member));
+        command.args(["--https-listen", "127.0.0.1:0"]);
         let log = self.base.join(format!("{}.log", member + 1));
         let mut process = Process::start(&format!("bowline member {}", member + 1), command, &log)?;
         let begin = Instant::now();

@@ -1,10 +1,16 @@
-//! The other end of the control API: one connection a request, over the node's Unix socket.
+//! The other end of the API: one connection a request, over the node's Unix socket or over HTTPS.
 
+mod remote;
+
+pub use remote::Remote;
+
+use super::access::Grant;
 use super::ops::ByteStream;
 use super::problem::{PAGES, Problem, ProblemKind};
 use super::types::{
-    Created, DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Formed, InitRequest, JoinRequest,
-    NodeInfo, Parted, Readiness, Status, TokenInfo, TokenIssued, TokenRequest,
+    AccessInfo, AccessIssued, AccessRequest, Created, DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest,
+    Dropped, Formed, InitRequest, JoinRequest, NodeInfo, Parted, Readiness, Status, TokenInfo, TokenIssued,
+    TokenRequest,
 };
 use base::{Code, DbName, Disposition, ErrorPage, Fault};
 use bytes::{Bytes, BytesMut};
@@ -18,6 +24,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// The largest JSON answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -38,6 +45,12 @@ pub enum ClientError {
     Forbidden {
         /// The socket that was tried.
         socket: PathBuf,
+    },
+    /// None of the members could be reached, or none is of the cluster that is meant.
+    #[error("no member of the cluster answers: {}", tried.join("; "))]
+    NoHost {
+        /// Each address with what happened there.
+        tried: Vec<String>,
     },
     /// The conversation broke off: the daemon stopped, or it is not ours.
     #[error("the daemon broke the conversation off: {what}")]
@@ -72,6 +85,7 @@ impl Fault for ClientError {
         match self {
             Self::Unreachable { .. } => UNREACHABLE.code,
             Self::Forbidden { .. } => FORBIDDEN.code,
+            Self::NoHost { .. } => NO_HOST.code,
             Self::Broken { .. } => BROKEN.code,
             Self::Deadline { .. } => DEADLINE.code,
             // A problem brings its own code as text; here only its family is known.
@@ -81,7 +95,7 @@ impl Fault for ClientError {
 
     fn disposition(&self) -> Disposition {
         match self {
-            Self::Unreachable { .. } | Self::Broken { .. } | Self::Deadline { .. } => {
+            Self::Unreachable { .. } | Self::NoHost { .. } | Self::Broken { .. } | Self::Deadline { .. } => {
                 Disposition::Retry { after: Duration::from_secs(1) }
             }
             Self::Forbidden { .. } | Self::Problem(_) => Disposition::Refuse,
@@ -101,6 +115,12 @@ pub(super) const FORBIDDEN: ErrorPage = ErrorPage {
     cause: "Who may open the socket is an operator of the node. It belongs to the user who runs the daemon.",
     next: "`sudo bowline ...` runs the command as that user",
 };
+pub(super) const NO_HOST: ErrorPage = ErrorPage {
+    code: Code("BL-API-012"),
+    title: "No member of the cluster answers over HTTPS",
+    cause: "Each address was tried in turn: the machine is off, a firewall drops the port, or who answers there is of another cluster.",
+    next: "name a member that runs with --host HOST:PORT; `bowline context list` shows which addresses are known",
+};
 pub(super) const BROKEN: ErrorPage = ErrorPage {
     code: Code("BL-API-007"),
     title: "The conversation with the daemon broke off",
@@ -116,22 +136,36 @@ pub(super) const DEADLINE: ErrorPage = ErrorPage {
 
 type RequestBody = UnsyncBoxBody<Bytes, Problem>;
 
-/// Asks a node over its control socket. Cheap; holds no connection.
+/// Asks a node over its control socket, or any member of a cluster over HTTPS. Cheap; holds no connection.
 #[derive(Debug, Clone)]
 pub struct Client {
-    socket: PathBuf,
+    target: Target,
     timeout: Duration,
+}
+
+#[derive(Debug, Clone)]
+enum Target {
+    Socket(PathBuf),
+    Remote(Remote),
 }
 
 impl Client {
     /// A client of the daemon behind `socket` (a path, or `@name` for an abstract socket) that waits `timeout` for an answer.
     pub fn new(socket: impl Into<PathBuf>, timeout: Duration) -> Self {
-        Self { socket: socket.into(), timeout }
+        Self { target: Target::Socket(socket.into()), timeout }
     }
 
-    /// The socket it asks.
-    pub fn socket(&self) -> &Path {
-        &self.socket
+    /// A client of a cluster that waits `timeout` for an answer.
+    pub fn remote(remote: Remote, timeout: Duration) -> Self {
+        Self { target: Target::Remote(remote), timeout }
+    }
+
+    /// The socket it asks, if it is not a cluster elsewhere.
+    pub fn socket(&self) -> Option<&Path> {
+        match &self.target {
+            Target::Socket(socket) => Some(socket),
+            Target::Remote(_) => None,
+        }
     }
 
     /// Where the node is in its life.
@@ -189,6 +223,26 @@ impl Client {
     /// See [`Control::token_revoke`](super::Control::token_revoke).
     pub async fn token_revoke(&self, id: &str) -> Result<TokenInfo, ClientError> {
         self.send(Method::DELETE, &format!("/v1/tokens/{}", escape(id)), empty()).await
+    }
+
+    /// Who this client is to the node, and what it may do.
+    pub async fn whoami(&self) -> Result<Grant, ClientError> {
+        self.get("/v1/whoami").await
+    }
+
+    /// See [`Control::access_add`](super::Control::access_add).
+    pub async fn access_add(&self, request: &AccessRequest) -> Result<AccessIssued, ClientError> {
+        self.post("/v1/access", request).await
+    }
+
+    /// See [`Control::access_list`](super::Control::access_list).
+    pub async fn access_list(&self) -> Result<Vec<AccessInfo>, ClientError> {
+        self.get("/v1/access").await
+    }
+
+    /// See [`Control::access_revoke`](super::Control::access_revoke).
+    pub async fn access_revoke(&self, name: &str) -> Result<AccessInfo, ClientError> {
+        self.send(Method::DELETE, &format!("/v1/access/{}", escape(name)), empty()).await
     }
 
     /// See [`Control::databases`](super::Control::databases).
@@ -287,30 +341,51 @@ impl Client {
         request: Request<RequestBody>,
         read: impl AsyncFnOnce(Response<Incoming>) -> Result<T, ClientError>,
     ) -> Result<T, ClientError> {
-        let stream = rt::net::Stream::connect_unix(&self.socket).await.map_err(|source| {
-            let socket = self.socket.clone();
-            match source.kind() {
-                std::io::ErrorKind::PermissionDenied => ClientError::Forbidden { socket },
-                _ => ClientError::Unreachable { socket, source },
+        match &self.target {
+            Target::Socket(socket) => converse_over(connect(socket).await?, request, read).await,
+            // Boxed: a TLS stream is large, and would stand in every future that asks anything.
+            Target::Remote(remote) => {
+                let (stream, request) = Box::pin(remote.connect(request)).await?;
+                Box::pin(converse_over(stream, request, read)).await
             }
-        })?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| broken(&e))?;
-        let answer = async move {
-            let response = sender.send_request(request).await.map_err(|e| broken(&e))?;
-            read(response).await
-        };
-        let mut answer = std::pin::pin!(answer);
-        tokio::select! {
-            biased;
-            answer = answer.as_mut() => return answer,
-            // The connection may end before the last bytes are read: they are buffered, or the reader finds the end.
-            ended = connection => if let Err(error) = ended {
-                tracing::debug!(%error, "the control connection ended early");
-            },
         }
-        answer.await
     }
+}
+
+async fn connect(socket: &Path) -> Result<rt::net::Stream, ClientError> {
+    rt::net::Stream::connect_unix(socket).await.map_err(|source| {
+        let socket = socket.to_owned();
+        match source.kind() {
+            std::io::ErrorKind::PermissionDenied => ClientError::Forbidden { socket },
+            _ => ClientError::Unreachable { socket, source },
+        }
+    })
+}
+
+async fn converse_over<S, T>(
+    stream: S,
+    request: Request<RequestBody>,
+    read: impl AsyncFnOnce(Response<Incoming>) -> Result<T, ClientError>,
+) -> Result<T, ClientError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| broken(&e))?;
+    let answer = async move {
+        let response = sender.send_request(request).await.map_err(|e| broken(&e))?;
+        read(response).await
+    };
+    let mut answer = std::pin::pin!(answer);
+    tokio::select! {
+        biased;
+        answer = answer.as_mut() => return answer,
+        // The connection may end before the last bytes are read: they are buffered, or the reader finds the end.
+        ended = connection => if let Err(error) = ended {
+            tracing::debug!(%error, "the connection to the API ended early");
+        },
+    }
+    answer.await
 }
 
 fn request(method: Method, path: &str, body: RequestBody) -> Result<Request<RequestBody>, ClientError> {

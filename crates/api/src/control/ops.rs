@@ -1,11 +1,13 @@
 //! What a node lets its operator do: the seam between the control API and the composition root.
 
+use super::access::{Credential, Grant};
 use super::metrics::Metrics;
 use super::problem::Problem;
 use super::sql::{SqlDone, SqlRows};
 use super::types::{
-    Created, DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Formed, InitRequest, JoinRequest,
-    NodeInfo, Parted, Readiness, Status, TokenInfo, TokenIssued, TokenRequest,
+    AccessInfo, AccessIssued, AccessRequest, Created, DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest,
+    Dropped, Formed, InitRequest, JoinRequest, NodeInfo, Parted, Readiness, Status, TokenInfo, TokenIssued,
+    TokenRequest, UnitStatus,
 };
 use base::DbName;
 use bytes::Bytes;
@@ -32,6 +34,9 @@ pub struct Export {
 pub trait Control: Send + Sync + 'static {
     /// Where the node is in its life. Quick, never waits.
     fn ready(&self) -> Readiness;
+
+    /// Where each unit of the daemon is in its life. Quick, never waits.
+    fn units(&self) -> Vec<UnitStatus>;
 
     /// The node and its cluster, as this node sees them. Answers in any state, never waits for a leader.
     fn status(&self) -> BoxFuture<'_, Result<Status, Problem>>;
@@ -60,6 +65,19 @@ pub trait Control: Send + Sync + 'static {
 
     /// Makes a token useless. Not found if there is none of that id.
     fn token_revoke(&self, id: &str) -> BoxFuture<'_, Result<TokenInfo, Problem>>;
+
+    /// Who a client is that came over HTTPS; nobody if its credential is not good, or not any more. By this node's own copy of `sys`,
+    /// so that it is known without a majority too.
+    fn who(&self, credential: Credential) -> BoxFuture<'_, Result<Option<Grant>, Problem>>;
+
+    /// Gives a person or a program access. A conflict if the name has it.
+    fn access_add(&self, request: AccessRequest) -> BoxFuture<'_, Result<AccessIssued, Problem>>;
+
+    /// Who has access, by name.
+    fn access_list(&self) -> BoxFuture<'_, Result<Vec<AccessInfo>, Problem>>;
+
+    /// Takes access away.
+    fn access_revoke(&self, name: &str) -> BoxFuture<'_, Result<AccessInfo, Problem>>;
 
     /// All databases by name, `sys` first.
     fn databases(&self) -> BoxFuture<'_, Result<Vec<DatabaseInfo>, Problem>>;

@@ -13,6 +13,10 @@ pub enum ProblemKind {
     NotReady,
     /// The request is wrong, or forbidden for good.
     Refused,
+    /// Nobody knows who asks.
+    Unauthenticated,
+    /// Who asks is known, and may not.
+    Forbidden,
     /// The request has more bytes than one may have.
     TooLarge,
     /// It would lose data or availability, and the confirmation for that was not given.
@@ -35,6 +39,8 @@ impl ProblemKind {
         match self {
             Self::NotReady => 503,
             Self::Refused => 400,
+            Self::Unauthenticated => 401,
+            Self::Forbidden => 403,
             Self::TooLarge => 413,
             Self::Unsafe => 412,
             Self::NotFound => 404,
@@ -50,7 +56,14 @@ impl ProblemKind {
             Self::NotReady => 3,
             Self::Unsafe => 4,
             Self::TimedOut => 5,
-            Self::Refused | Self::TooLarge | Self::NotFound | Self::Conflict | Self::Corrupt | Self::Internal => 1,
+            Self::Refused
+            | Self::Unauthenticated
+            | Self::Forbidden
+            | Self::TooLarge
+            | Self::NotFound
+            | Self::Conflict
+            | Self::Corrupt
+            | Self::Internal => 1,
         }
     }
 }
@@ -211,6 +224,22 @@ pub(crate) const BUSY: ErrorPage = ErrorPage {
     next: "Try again in a moment. `SELECT`s that run for long are best read on another member, with `read=local`.",
 };
 
+/// Nobody has proved who asks.
+pub(crate) const UNKNOWN_CLIENT: ErrorPage = ErrorPage {
+    code: Code("BL-API-010"),
+    title: "The client is not known",
+    cause: "Over HTTPS every client proves who it is, with an access token (`Authorization: Bearer ba1....`) or with the certificate of a member.",
+    next: "`bowline access add NAME` on a member prints an access token; `bowline context add` keeps it for this user",
+};
+
+/// It is known who asks, and that is not enough.
+pub(crate) const NOT_ALLOWED: ErrorPage = ErrorPage {
+    code: Code("BL-API-011"),
+    title: "The client may not do that",
+    cause: "A viewer looks, an operator changes databases, an admin decides who belongs to the cluster and who has access.",
+    next: "ask an admin of the cluster for another role: `bowline access add NAME --role ROLE`",
+};
+
 /// The pages of the codes of this crate.
 pub const PAGES: &[ErrorPage] = &[
     NOT_READY,
@@ -218,6 +247,9 @@ pub const PAGES: &[ErrorPage] = &[
     MALFORMED,
     UNCONFIRMED,
     BUSY,
+    UNKNOWN_CLIENT,
+    NOT_ALLOWED,
+    super::client::NO_HOST,
     super::client::UNREACHABLE,
     super::client::FORBIDDEN,
     super::client::BROKEN,

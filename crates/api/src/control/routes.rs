@@ -1,16 +1,17 @@
 //! The routes: paths and JSON on one side, [`Control`] on the other.
 
+use super::access::{self, AccessRole, Grant, Required};
 use super::metrics::{self, Requests};
 use super::ops::{Control, Export};
 use super::problem::{MALFORMED, NOT_READY, Problem, ProblemKind, UNCONFIRMED, UNFORMED};
-use super::types::{DatabaseRequest, InitRequest, JoinRequest, NodeState, TokenRequest};
+use super::types::{AccessRequest, DatabaseRequest, InitRequest, JoinRequest, NodeState, TokenRequest, UnitStatus};
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{DefaultBodyLimit, FromRequest, Path, Query, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 use axum::{Extension, Json, Router};
 use base::DbName;
 use futures::StreamExt;
@@ -27,28 +28,45 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(super) type Node = State<Arc<dyn Control>>;
 pub(super) type Answer<T> = Result<Json<T>, Problem>;
 
-/// The control API of a node. Serve it with [`serve`](super::serve); tests may call it directly.
+/// The API of a node. Serve it with [`serve`](super::serve), on as many listeners as there are: it is one API, and counts its
+/// requests as one.
 pub fn router(control: Arc<dyn Control>) -> Router {
     let requests = Arc::new(Requests::default());
-    let data = Router::new()
+    let takes = |role| middleware::from_fn_with_state(Required::new(&control, role), access::check);
+    let (viewer, operator, admin) = (takes(AccessRole::Viewer), takes(AccessRole::Operator), takes(AccessRole::Admin));
+
+    let look = Router::new()
         .route("/v1/nodes", get(nodes))
+        .route("/v1/databases", get(databases))
+        .route("/v1/databases/{name}", get(db_contents))
+        .route("/v1/databases/{name}/check", get(db_check))
+        .route("/v1/databases/{name}/file", get(db_export))
+        .merge(super::sql::queries());
+    let change = Router::new()
+        .route("/v1/databases", post(db_create))
+        .route("/v1/databases/{name}", delete(db_drop))
+        .route("/v1/databases/{name}/file", put(db_import).layer(DefaultBodyLimit::disable()))
+        .merge(super::sql::changes());
+    let decide = Router::new()
         .route("/v1/nodes/{name}", delete(node_remove))
         .route("/v1/tokens", get(token_list).post(token_add))
         .route("/v1/tokens/{id}", delete(token_revoke))
-        .route("/v1/databases", get(databases).post(db_create))
-        .route("/v1/databases/{name}", get(db_contents).delete(db_drop))
-        .route("/v1/databases/{name}/check", get(db_check))
-        .route("/v1/databases/{name}/file", get(db_export).put(db_import).layer(DefaultBodyLimit::disable()))
-        .merge(super::sql::routes())
+        .route("/v1/access", get(access_list).post(access_add))
+        .route("/v1/access/{name}", delete(access_revoke));
+    let data = look
+        .route_layer(viewer.clone())
+        .merge(change.route_layer(operator))
+        .merge(decide.route_layer(admin.clone()))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&control), only_when_ready));
+
+    let state =
+        Router::new().route("/metrics", get(page)).route("/v1/status", get(status)).route("/v1/whoami", get(whoami));
+    let life = Router::new().route("/v1/init", post(init)).route("/v1/join", post(join)).route("/v1/stop", post(stop));
     Router::new()
         .route("/livez", get(|| async { "alive\n" }))
         .route("/readyz", get(readyz))
-        .route("/metrics", get(page))
-        .route("/v1/status", get(status))
-        .route("/v1/init", post(init))
-        .route("/v1/join", post(join))
-        .route("/v1/stop", post(stop))
+        .merge(state.route_layer(viewer))
+        .merge(life.route_layer(admin))
         .merge(data)
         .fallback(|request: Request| async move {
             Problem::new(
@@ -81,10 +99,33 @@ fn not_ready(message: &str, waiting_for: &[String]) -> Problem {
     if waiting_for.is_empty() { problem } else { problem.because(format!("it waits for {}", waiting_for.join(", "))) }
 }
 
-async fn readyz(State(control): Node) -> Response {
+/// `?verbose` asks for a line for each unit.
+#[derive(Deserialize)]
+struct Wordy {
+    verbose: Option<String>,
+}
+
+async fn readyz(State(control): Node, Query(wordy): Query<Wordy>) -> Response {
     let readiness = control.ready();
-    let status = if readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(readiness)).into_response()
+    if wordy.verbose.is_some() {
+        let status = if readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        return (status, lanes(&control.units())).into_response();
+    }
+    if readiness.is_ready() {
+        return Json(readiness).into_response();
+    }
+    let retry_after = [(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()))];
+    (StatusCode::SERVICE_UNAVAILABLE, retry_after, Json(readiness)).into_response()
+}
+
+/// `[+]store ready`, `[-]members starting: waits for store`: the form that Kubernetes made usual.
+fn lanes(units: &[UnitStatus]) -> String {
+    let line = |unit: &UnitStatus| {
+        let mark = if unit.phase == "ready" { '+' } else { '-' };
+        let detail = unit.detail.as_deref().map_or_else(String::new, |detail| format!(": {detail}"));
+        format!("[{mark}]{} {}{detail}\n", unit.name, unit.phase)
+    };
+    units.iter().map(line).collect::<Vec<_>>().concat()
 }
 
 async fn page(State(control): Node, Extension(requests): Extension<Arc<Requests>>) -> impl IntoResponse {
@@ -143,6 +184,22 @@ async fn token_list(State(control): Node) -> Answer<impl Serialize> {
 
 async fn token_revoke(State(control): Node, Path(id): Path<String>) -> Answer<impl Serialize> {
     control.token_revoke(&id).await.map(Json)
+}
+
+async fn whoami(Extension(grant): Extension<Grant>) -> Json<Grant> {
+    Json(grant)
+}
+
+async fn access_list(State(control): Node) -> Answer<impl Serialize> {
+    control.access_list().await.map(Json)
+}
+
+async fn access_add(State(control): Node, Input(request): Input<AccessRequest>) -> Answer<impl Serialize> {
+    control.access_add(request).await.map(Json)
+}
+
+async fn access_revoke(State(control): Node, Path(name): Path<String>) -> Answer<impl Serialize> {
+    control.access_revoke(&name).await.map(Json)
 }
 
 async fn databases(State(control): Node) -> Answer<impl Serialize> {

@@ -2,30 +2,52 @@
 
 mod impatient;
 
+use super::access::Peer;
 use axum::Router;
 use futures::FutureExt;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use hyper_util::rt::TokioIo;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use impatient::Impatient;
 use rt::net::{Listener, Stream};
 use rt::sync::watch;
+use rustls::ServerConfig;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
 
 /// How many connections are served at once; more wait in the kernel's queue. Programs that send SQL keep theirs open, and an operator has
 /// to find room beside them.
 const CONNECTIONS_MAX: usize = 1024;
 /// A client that takes nothing of its answer for this long is cut off.
 const SEND_MAX: Duration = Duration::from_mins(1);
+/// How long a client on another machine may take to shake hands.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+/// How long a client on another machine may take to send the head of a request, and how long it may keep a connection without asking.
+const IDLE_MAX: Duration = Duration::from_mins(1);
+
+/// Who may come in through a listener.
+#[derive(Clone)]
+pub enum Entrance {
+    /// Who can open it at all may do everything: a Unix socket, which has a file mode; and the simulator's network, where names are not
+    /// forged.
+    Trusted,
+    /// Anybody, over TLS. What they may do is found out with each request.
+    Tls(Arc<ServerConfig>),
+}
 
 /// Serves `router` on `listener` until `stop` ends; then accepts nothing new, lets the requests that run end, and returns.
 ///
 /// All connections live in this one future: dropping it (at a deadline) closes them, and nothing is left behind. A handler
 /// that panics costs its own connection only.
-pub async fn serve(listener: Listener, router: Router, stop: impl Future<Output = ()> + Send) {
+pub async fn serve(listener: Listener, entrance: Entrance, router: Router, stop: impl Future<Output = ()> + Send) {
     let (stopping, watch) = watch::channel(false);
     let mut connections: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
     let mut stop = std::pin::pin!(stop);
@@ -37,9 +59,9 @@ pub async fn serve(listener: Listener, router: Router, stop: impl Future<Output 
             () = &mut stop => break,
             Some(()) = connections.next(), if !connections.is_empty() => {}
             accepted = listener.accept(), if room => match accepted {
-                Ok(stream) => connections.push(connection(stream, router.clone(), watch.clone()).boxed()),
+                Ok(stream) => connections.push(connection(stream, entrance.clone(), router.clone(), watch.clone()).boxed()),
                 Err(error) => {
-                    tracing::warn!(%error, "a control connection could not be accepted");
+                    tracing::warn!(%error, "a connection to the API could not be accepted");
                     rt::time::sleep(Duration::from_millis(50)).await;
                 }
             },
@@ -50,26 +72,62 @@ pub async fn serve(listener: Listener, router: Router, stop: impl Future<Output 
     while connections.next().await.is_some() {}
 }
 
-async fn connection(stream: Stream, router: Router, mut stopping: watch::Receiver<bool>) {
+async fn connection(stream: Stream, entrance: Entrance, router: Router, mut stopping: watch::Receiver<bool>) {
     let served = async move {
-        let service = TowerToHyperService::new(router);
-        let connection = hyper::server::conn::http1::Builder::new()
-            // It would come from a clock that the simulator does not control, and nobody on a local socket needs it.
-            .auto_date_header(false)
-            .serve_connection(TokioIo::new(Impatient::new(stream, SEND_MAX)), service);
-        let mut connection = std::pin::pin!(connection);
-        tokio::select! {
-            biased;
-            _ = stopping.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
-            ended = connection.as_mut() => return ended,
+        match entrance {
+            Entrance::Trusted => converse(stream, Peer::Trusted, router, stopping).await,
+            Entrance::Tls(config) => {
+                let greeted = rt::time::timeout(HANDSHAKE_MAX, TlsAcceptor::from(config).accept(stream));
+                let stream = tokio::select! {
+                    biased;
+                    _ = stopping.wait_for(|stop| *stop) => return,
+                    greeted = greeted => match greeted {
+                        Ok(Ok(stream)) => stream,
+                        Ok(Err(error)) => return tracing::debug!(%error, "a client did not come in"),
+                        Err(_elapsed) => return tracing::debug!("a client took too long to come in"),
+                    },
+                };
+                let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+                let peer = Peer::Stranger(shown.map(|certificate| certificate.clone().into_owned()));
+                converse(stream, peer, router, stopping).await;
+            }
         }
+    };
+    if let Err(panic) = AssertUnwindSafe(served).catch_unwind().await {
+        tracing::error!(message = rt::task::panic_message(panic.as_ref()), "a request to the API panicked");
+    }
+}
+
+/// Answers the requests of a connection, one after another.
+async fn converse<S>(stream: S, peer: Peer, router: Router, mut stopping: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut http = hyper::server::conn::http1::Builder::new();
+    // It would come from a clock that the simulator does not control, and nobody on a local socket needs it.
+    http.auto_date_header(false);
+    if matches!(peer, Peer::Stranger(_)) {
+        http.auto_date_header(true).timer(TokioTimer::new()).header_read_timeout(IDLE_MAX);
+    }
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer.clone());
+        router.call(request)
+    });
+    let connection = http.serve_connection(TokioIo::new(Impatient::new(stream, SEND_MAX)), service);
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        biased;
+        _ = stopping.wait_for(|stop| *stop) => None,
+        ended = connection.as_mut() => Some(ended),
+    };
+    let ended = if let Some(ended) = ended {
+        ended
+    } else {
+        connection.as_mut().graceful_shutdown();
         connection.await
     };
-    match AssertUnwindSafe(served).catch_unwind().await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "a control connection ended early"),
-        Err(panic) => {
-            tracing::error!(message = rt::task::panic_message(panic.as_ref()), "a control request panicked");
-        }
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection to the API ended early");
     }
 }

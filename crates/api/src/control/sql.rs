@@ -18,7 +18,7 @@ mod values;
 pub use rows::{RowBatch, RowReader};
 pub use values::{BadParameter, from_json};
 
-pub(super) use routes::routes;
+pub(super) use routes::{changes, queries};
 
 use super::Problem;
 use futures::stream::BoxStream;

@@ -1,5 +1,6 @@
 //! What the control API sends and receives. Times are RFC 3339, sizes are bytes, durations name their unit.
 
+use super::access::AccessRole;
 use base::{DbName, NodeId, Role};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -63,6 +64,8 @@ pub struct NodeInfo {
     pub address: String,
     /// Where dqlite clients reach it (`host:port`).
     pub dqlite_address: String,
+    /// Where clients of this API reach it over HTTPS (`host:port`).
+    pub https_address: String,
     /// The version it runs, if it has been heard of.
     pub version: Option<String>,
 }
@@ -206,6 +209,53 @@ pub struct Parted {
     pub nodes: Vec<NodeInfo>,
 }
 
+/// Give a person or a program access to the API.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessRequest {
+    /// Whose it is: letters, digits, dots and dashes.
+    pub name: String,
+    /// What it lets them do.
+    pub role: AccessRole,
+    /// How long it is good, in seconds; a year if not given.
+    pub valid_s: Option<u64>,
+}
+
+/// An access token, shown once.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessIssued {
+    /// Whose it is.
+    pub name: String,
+    /// What it lets them do.
+    pub role: AccessRole,
+    /// What to send as a bearer token, or to give to `bowline context add`. It is a secret.
+    pub token: String,
+    /// When it stops working.
+    pub expires: Timestamp,
+}
+
+impl std::fmt::Debug for AccessIssued {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Never the token.
+        f.debug_struct("AccessIssued").field("name", &self.name).field("role", &self.role).finish_non_exhaustive()
+    }
+}
+
+/// Who has access.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessInfo {
+    /// Whose it is.
+    pub name: String,
+    /// What it lets them do.
+    pub role: AccessRole,
+    /// Whether its time is over.
+    pub is_expired: bool,
+    /// When it was issued.
+    pub created: Timestamp,
+    /// When it stops working.
+    pub expires: Timestamp,
+}
+
 /// Start a cluster of one on this machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -216,6 +266,8 @@ pub struct InitRequest {
     pub address: Option<String>,
     /// The `host:port` that dqlite clients are told; the node's host and the default port if not given.
     pub dqlite_address: Option<String>,
+    /// The `host:port` that clients of the HTTPS API are told; the node's host and the port that is bound if not given.
+    pub https_address: Option<String>,
 }
 
 /// Make this machine a member of an existing cluster.
@@ -230,6 +282,8 @@ pub struct JoinRequest {
     pub address: Option<String>,
     /// As in [`InitRequest`].
     pub dqlite_address: Option<String>,
+    /// As in [`InitRequest`].
+    pub https_address: Option<String>,
 }
 
 impl std::fmt::Debug for JoinRequest {
@@ -399,6 +453,7 @@ mod tests {
             leader: id == 1,
             address: format!("10.0.0.{id}:7440"),
             dqlite_address: format!("10.0.0.{id}:9000"),
+            https_address: format!("10.0.0.{id}:7443"),
             version: None,
         }
     }

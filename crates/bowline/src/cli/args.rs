@@ -34,6 +34,12 @@ pub struct Global {
     /// The node's control socket [default: control.sock in the state directory]
     #[arg(long, global = true, value_name = "PATH", env = "BOWLINE_SOCKET", hide_env = true)]
     pub socket: Option<PathBuf>,
+    /// Ask the cluster that this member belongs to, over HTTPS [default port: 7443]
+    #[arg(long, global = true, value_name = "HOST[:PORT]", env = "BOWLINE_HOST", hide_env = true, conflicts_with_all = ["socket", "state_dir"])]
+    pub host: Option<String>,
+    /// Ask the cluster of this context, over HTTPS; see `bowline context`
+    #[arg(long, global = true, value_name = "NAME", env = "BOWLINE_CONTEXT", hide_env = true, conflicts_with_all = ["socket", "state_dir"])]
+    pub context: Option<String>,
     /// How to print: table, wide, json, yaml or name [default: a table on a terminal, else tab-separated values]
     #[arg(short, long, global = true, value_name = "FORMAT", value_enum, hide_possible_values = true)]
     pub output: Option<Format>,
@@ -79,6 +85,12 @@ pub enum Command {
     /// One-time tokens that let machines join
     #[command(subcommand, arg_required_else_help = true)]
     Token(TokenCommand),
+    /// Who may use the API from other machines, and how far
+    #[command(subcommand, arg_required_else_help = true)]
+    Access(AccessCommand),
+    /// Clusters that this user asks from afar
+    #[command(subcommand, arg_required_else_help = true)]
+    Context(ContextCommand),
     /// Run a throw-away cluster in this terminal, until Ctrl-C
     Dev(DevArgs),
     /// Run the daemon in the foreground
@@ -108,6 +120,9 @@ pub struct ListenArgs {
         hide_env = true
     )]
     pub dqlite_listen: String,
+    /// Where clients of the API connect (HTTPS)
+    #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:7443", env = "BOWLINE_HTTPS_LISTEN", hide_env = true)]
+    pub https_listen: String,
 }
 
 /// How a node presents itself to others.
@@ -122,6 +137,9 @@ pub struct IdentityArgs {
     /// What dqlite clients are told to connect to [default: the host of the address]
     #[arg(long, value_name = "HOST:PORT")]
     pub dqlite_address: Option<String>,
+    /// What clients of the API are told to connect to [default: the host of the address]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub https_address: Option<String>,
 }
 
 /// `bowline init`.
@@ -325,6 +343,67 @@ pub enum TokenCommand {
     Revoke {
         /// Its id, as `token list` shows it
         id: String,
+    },
+}
+
+/// `bowline access`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum AccessCommand {
+    /// Give a person or a program access, and print their token
+    Add {
+        /// Whose it is: letters, digits, dots and dashes
+        name: String,
+        /// What they may do: viewer looks, operator changes databases, admin decides who belongs here
+        #[arg(long, value_enum, default_value = "viewer")]
+        role: Access,
+        /// How long it is good: seconds, or with a unit as in 12h, 90d
+        #[arg(long, value_name = "TIME", default_value = "365d", value_parser = parse_duration_s)]
+        valid: u64,
+    },
+    /// List who has access
+    #[command(visible_alias = "ls")]
+    List,
+    /// Take access away, at once
+    Revoke {
+        /// Whose
+        name: String,
+    },
+}
+
+/// What a client may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Access {
+    /// Look at everything.
+    Viewer,
+    /// Change what is in the databases, and which there are.
+    Operator,
+    /// Decide who belongs to the cluster and who has access to it.
+    Admin,
+}
+
+/// `bowline context`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ContextCommand {
+    /// Keep a cluster under a name, with the token that `bowline access add` printed there
+    Add {
+        /// The name for it here
+        name: String,
+        /// The token; `-` reads it from standard input
+        token: String,
+    },
+    /// List the contexts; the one that commands use is marked
+    #[command(visible_alias = "ls")]
+    List,
+    /// Let commands ask this cluster from now on; `local` is the node of this machine
+    Use {
+        /// Its name
+        name: String,
+    },
+    /// Forget a context
+    #[command(visible_alias = "rm")]
+    Remove {
+        /// Its name
+        name: String,
     },
 }
 

@@ -72,6 +72,7 @@ fn spawn(context: &Context, listen: &ListenArgs, log: &std::path::Path) -> Resul
         .arg("--socket")
         .arg(&context.socket)
         .args(["--listen", &listen.listen, "--dqlite-listen", &listen.dqlite_listen])
+        .args(["--https-listen", &listen.https_listen])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(file)

@@ -42,6 +42,7 @@ pub(super) async fn run(context: &Context, args: &DevArgs) -> Result<(), Failure
                 state_dir,
                 listen: "127.0.0.1:0".to_owned(),
                 dqlite_listen: "127.0.0.1:0".to_owned(),
+                https_listen: "127.0.0.1:0".to_owned(),
                 transport: cluster::Transport::Tls,
                 sizes: Sizes::default(),
                 on_damaged_log: raft::OnCorruption::Refuse,
@@ -131,7 +132,8 @@ async fn form(context: &Context, directory: &Path, names: &[String]) -> Result<V
             }
             Some(first) => {
                 let token = first.token_add(&TokenRequest { valid_s: Some(600), name: name.clone() }).await?.token;
-                node.join(&JoinRequest { token, name, address: None, dqlite_address: None }).await?;
+                let request = JoinRequest { token, name, address: None, dqlite_address: None, https_address: None };
+                node.join(&request).await?;
             }
         }
     }
@@ -174,7 +176,7 @@ fn welcome(directory: &Path, members: &[NodeInfo], program: &str, elapsed: Durat
             Cell::new(node.role),
             super::node::health(node.health),
             Cell::new(if node.leader { "yes" } else { "-" }),
-            Cell::new(format!("dqlite {}   rpc {}", node.dqlite_address, node.address)),
+            Cell::new(format!("dqlite {}   https {}   rpc {}", node.dqlite_address, node.https_address, node.address)),
         ]);
     }
     let first = members.first().map_or("node1", |node| node.name.as_str());
@@ -207,6 +209,7 @@ mod tests {
             leader: id == 1,
             address: format!("127.0.0.1:{}", 40_000 + id),
             dqlite_address: format!("127.0.0.1:{}", 41_000 + id),
+            https_address: format!("127.0.0.1:{}", 42_000 + id),
             version: None,
         };
         let members: Vec<_> = (1..=3).map(member).collect();

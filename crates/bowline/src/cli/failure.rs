@@ -146,6 +146,12 @@ pub(super) const UNPRINTABLE: ErrorPage = ErrorPage {
     cause: "This is a defect of the program.",
     next: "repeat without -o, and report the command that did this",
 };
+pub(super) const NO_CONTEXT: ErrorPage = ErrorPage {
+    code: Code("BL-CLI-012"),
+    title: "There is no such context",
+    cause: "A context keeps the token for a cluster that is asked from afar, under a name that is known on this machine only.",
+    next: "`bowline context list` shows the contexts; `bowline context add NAME TOKEN` adds one",
+};
 pub(super) const UNKNOWN_CODE: ErrorPage = ErrorPage {
     code: Code("BL-CLI-008"),
     title: "There is no error code of that name",
@@ -184,6 +190,7 @@ pub(super) const PAGES: &[ErrorPage] = &[
     NO_THREADS,
     UNPRINTABLE,
     UNKNOWN_CODE,
+    NO_CONTEXT,
     DEV_FAILED,
     NO_TERMINAL_SESSION,
     DAMAGED,

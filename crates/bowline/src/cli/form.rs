@@ -12,8 +12,8 @@ use std::time::Duration;
 pub(super) async fn init(context: &Context, args: InitArgs) -> Result<(), Failure> {
     let started = rt::time::Instant::now();
     daemon_process::ensure(context, &args.listen).await?;
-    let IdentityArgs { name, address, dqlite_address } = args.identity;
-    let formed = context.client().init(&InitRequest { name, address, dqlite_address }).await?;
+    let IdentityArgs { name, address, dqlite_address, https_address } = args.identity;
+    let formed = context.client().init(&InitRequest { name, address, dqlite_address, https_address }).await?;
     context.output.outcome(&formed, &formed.node.name, &ready_line(&formed, started.elapsed()))?;
     let bowline = context.bowline();
     context.output.next(&format!("{bowline} token add"), "add another machine");
@@ -31,8 +31,8 @@ pub(super) async fn join(context: &Context, args: JoinArgs) -> Result<(), Failur
         ));
     }
     daemon_process::ensure(context, &args.listen).await?;
-    let IdentityArgs { name, address, dqlite_address } = args.identity;
-    let formed = context.client().join(&JoinRequest { token, name, address, dqlite_address }).await?;
+    let IdentityArgs { name, address, dqlite_address, https_address } = args.identity;
+    let formed = context.client().join(&JoinRequest { token, name, address, dqlite_address, https_address }).await?;
     let bowline = context.bowline();
     context.output.outcome(&formed, &formed.node.name, &joined_line(&formed.node, &formed.nodes))?;
     context.output.next(&format!("{bowline} status"), "shows the cluster");
@@ -43,9 +43,10 @@ pub(super) async fn join(context: &Context, args: JoinArgs) -> Result<(), Failur
 fn ready_line(formed: &Formed, elapsed: Duration) -> String {
     let units = if formed.units.is_empty() { String::new() } else { format!(": {}", formed.units.join(", ")) };
     format!(
-        "{} is ready in {}{units}\n  dqlite {}\n  nodes  {}",
+        "{} is ready in {}{units}\n  https  {}\n  dqlite {}\n  nodes  {}",
         formed.node.name,
         human::duration(elapsed),
+        formed.node.https_address,
         formed.node.dqlite_address,
         formed.node.address,
     )
@@ -79,7 +80,7 @@ fn joined_line(node: &NodeInfo, nodes: &[NodeInfo]) -> String {
     }
 }
 
-fn read_token() -> Result<String, Failure> {
+pub(super) fn read_token() -> Result<String, Failure> {
     let mut line = String::new();
     std::io::stdin()
         .read_line(&mut line)
@@ -105,6 +106,7 @@ mod tests {
             leader: id == 1,
             address: format!("10.0.0.{id}:7440"),
             dqlite_address: format!("10.0.0.{id}:9000"),
+            https_address: format!("10.0.0.{id}:7443"),
             version: None,
         }
     }

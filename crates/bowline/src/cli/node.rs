@@ -77,7 +77,7 @@ async fn list(context: &Context) -> Result<(), Failure> {
 
 /// The members, one a line.
 pub(super) fn table(nodes: &[NodeInfo]) -> Table {
-    let mut table = Table::new(&["NODE", "ROLE", "HEALTH", "LEADS", "ADDRESS", "DQLITE", "+ID", "+VERSION"]);
+    let mut table = Table::new(&["NODE", "ROLE", "HEALTH", "LEADS", "ADDRESS", "DQLITE", "+HTTPS", "+ID", "+VERSION"]);
     for node in nodes {
         table.row([
             Cell::new(&node.name),
@@ -86,6 +86,7 @@ pub(super) fn table(nodes: &[NodeInfo]) -> Table {
             Cell::new(if node.leader { "yes" } else { "-" }),
             Cell::new(&node.address),
             Cell::new(&node.dqlite_address),
+            Cell::new(&node.https_address),
             Cell::new(node.id),
             Cell::new(node.version.as_deref().unwrap_or("-")),
         ]);

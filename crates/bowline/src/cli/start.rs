@@ -26,6 +26,7 @@ pub(super) async fn run(context: &Context, args: StartArgs) -> Result<(), Failur
         socket: context.socket.clone(),
         listen: args.listen.listen,
         dqlite_listen: args.listen.dqlite_listen,
+        https_listen: args.listen.https_listen,
         transport: cluster::Transport::Tls,
         sizes: Sizes::default(),
         on_damaged_log: args.repair_log.map_or(raft::OnCorruption::Refuse, Into::into),

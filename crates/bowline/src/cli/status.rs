@@ -115,6 +115,7 @@ mod tests {
             leader: id == 1,
             address: format!("10.0.0.{id}:7440"),
             dqlite_address: format!("10.0.0.{id}:9000"),
+            https_address: format!("10.0.0.{id}:7443"),
             version: (health == Health::Up).then(|| "0.1.0".to_owned()),
         }
     }

@@ -1,5 +1,6 @@
 //! The control API's operations, carried out by the units.
 
+mod access;
 mod databases;
 mod forming;
 mod membership;
@@ -7,12 +8,13 @@ mod metrics;
 mod sql;
 
 use super::node::{Names, Node, Phase};
+use api::control::access::{Credential, Grant};
 use api::control::metrics::Metrics;
 use api::control::sql::{SqlDone, SqlRows};
 use api::control::{
-    ByteStream, Control, Created, DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Export,
-    Formed, InitRequest, JoinRequest, NodeInfo, NodeState, Parted, Problem, ProblemKind, Readiness, Reboot, Status,
-    TokenInfo, TokenIssued, TokenRequest, UnitStatus,
+    AccessInfo, AccessIssued, AccessRequest, ByteStream, Control, Created, DatabaseCheck, DatabaseContents,
+    DatabaseInfo, DatabaseRequest, Dropped, Export, Formed, InitRequest, JoinRequest, NodeInfo, NodeState, Parted,
+    Problem, ProblemKind, Readiness, Reboot, Status, TokenInfo, TokenIssued, TokenRequest, UnitStatus,
 };
 use base::{DbName, Fault};
 use cluster::Cluster;
@@ -75,6 +77,10 @@ impl Control for Node {
         Readiness { state, waiting_for: waiting }
     }
 
+    fn units(&self) -> Vec<UnitStatus> {
+        self.lanes().into_iter().map(unit).collect()
+    }
+
     fn status(&self) -> BoxFuture<'_, Result<Status, Problem>> {
         async move {
             let Readiness { state, waiting_for } = self.ready();
@@ -103,7 +109,7 @@ impl Control for Node {
                 database_bytes: databases.iter().map(bytes).sum(),
                 log_bytes: databases.iter().map(|d| d.group().watch().borrow().log_bytes).sum(),
                 troubles: databases.iter().filter_map(|database| databases::trouble(database)).collect(),
-                units: self.lanes().into_iter().map(unit).collect(),
+                units: Control::units(self),
             })
         }
         .boxed()
@@ -141,6 +147,23 @@ impl Control for Node {
     fn token_revoke(&self, id: &str) -> BoxFuture<'_, Result<TokenInfo, Problem>> {
         let id = id.to_owned();
         async move { membership::token_revoke(self, &id).await }.boxed()
+    }
+
+    fn who(&self, credential: Credential) -> BoxFuture<'_, Result<Option<Grant>, Problem>> {
+        access::who(self, credential).boxed()
+    }
+
+    fn access_add(&self, request: AccessRequest) -> BoxFuture<'_, Result<AccessIssued, Problem>> {
+        access::add(self, request).boxed()
+    }
+
+    fn access_list(&self) -> BoxFuture<'_, Result<Vec<AccessInfo>, Problem>> {
+        access::list(self).boxed()
+    }
+
+    fn access_revoke(&self, name: &str) -> BoxFuture<'_, Result<AccessInfo, Problem>> {
+        let name = name.to_owned();
+        async move { access::revoke(self, &name).await }.boxed()
     }
 
     fn databases(&self) -> BoxFuture<'_, Result<Vec<DatabaseInfo>, Problem>> {

@@ -92,7 +92,7 @@ pub const PAGES: &[ErrorPage] = &[
         title: "A socket could not be bound",
         cause: "Another program uses the port, the address is not one of this machine's, or the port is below 1024 and the \
                 daemon does not run as root.",
-        next: "`ss -ltnp` shows who uses the port; choose another with --listen or --dqlite-listen.",
+        next: "`ss -ltnp` shows who uses the port; choose another with --listen, --dqlite-listen or --https-listen.",
     },
     ErrorPage {
         code: Code("BL-NODE-003"),

@@ -58,6 +58,16 @@ pub(super) struct Sockets {
     pub(super) rpc_address: String,
     pub(super) dqlite: Listener,
     pub(super) dqlite_address: String,
+    pub(super) https: Listener,
+    pub(super) https_address: String,
+}
+
+/// Where a node tells others that it is, `host:port` each.
+#[derive(Debug, Clone)]
+pub(super) struct Announced {
+    pub(super) rpc: String,
+    pub(super) dqlite: String,
+    pub(super) https: String,
 }
 
 impl Sockets {
@@ -66,15 +76,20 @@ impl Sockets {
         let dqlite_listen = remembered(config, &config.dqlite_listen, |record| &record.dqlite_address).await;
         let (rpc, rpc_address) = bind(&listen, "node-to-node calls").await?;
         let (dqlite, dqlite_address) = bind(&dqlite_listen, "dqlite clients").await?;
-        Ok(Self { rpc, rpc_address, dqlite, dqlite_address })
+        let https_listen = remembered(config, &config.https_listen, |record| &record.https_address).await;
+        let (https, https_address) = bind(&https_listen, "clients of the API").await?;
+        Ok(Self { rpc, rpc_address, dqlite, dqlite_address, https, https_address })
     }
 
-    /// What other nodes are told: the node-to-node address and the dqlite address.
-    fn announced(&self) -> (String, String) {
+    fn announced(&self) -> Announced {
         let address = |listener: &Listener, bound: &str| {
             listener.local_addr().map_or_else(|| bound.to_owned(), |address| announced(address).to_string())
         };
-        (address(&self.rpc, &self.rpc_address), address(&self.dqlite, &self.dqlite_address))
+        Announced {
+            rpc: address(&self.rpc, &self.rpc_address),
+            dqlite: address(&self.dqlite, &self.dqlite_address),
+            https: address(&self.https, &self.https_address),
+        }
     }
 }
 
@@ -177,7 +192,7 @@ struct Shared {
     started: Instant,
     phase: watch::Sender<Phase>,
     sockets: Mutex<Option<Sockets>>,
-    announced: (String, String),
+    announced: Announced,
     running: Mutex<Option<Arc<Running>>>,
     formed: mpsc::Sender<Formation>,
     /// Held while `init` or `join` is at work.
@@ -213,9 +228,9 @@ impl Node {
         &self.0.config
     }
 
-    /// What other nodes are told unless the operator says otherwise: node-to-node address, dqlite address.
-    pub(super) fn announced(&self) -> (&str, &str) {
-        (&self.0.announced.0, &self.0.announced.1)
+    /// What others are told unless the operator says otherwise.
+    pub(super) fn announced(&self) -> &Announced {
+        &self.0.announced
     }
 
     pub(super) fn uptime(&self) -> std::time::Duration {

@@ -1,18 +1,23 @@
 //! The long-lived parts of a node, in the order in which they start.
 //!
 //! ```text
-//!   network ──▶ raft ──▶ store ──▶ members ──▶ dqlite
-//!   sockets     log      sys and   roles and   clients
-//!   to peers    groups   databases tokens
+//!   https ──▶ network ──▶ raft ──▶ store ──▶ members ──▶ dqlite
+//!   the API   sockets     log      sys and   roles and   clients
+//!             to peers    groups   databases tokens
 //! ```
+//!
+//! The API is there first and last: while the others start or stop it says when to come again.
 
 mod dqlite;
+mod https;
 mod members;
 mod network;
 mod raft;
 mod store;
+mod tls;
 
 pub(super) use dqlite::DqliteUnit;
+pub(super) use https::HttpsUnit;
 pub(super) use members::{Members, MembersUnit};
 pub(super) use network::{Network, NetworkUnit};
 pub(super) use raft::RaftUnit;

@@ -203,7 +203,7 @@ impl Machines {
 }
 
 /// Where the commands of this machine find themselves, and what they use by default.
-fn environment(machine: &Machine) -> [(&'static str, PathBuf); 5] {
+fn environment(machine: &Machine) -> [(&'static str, PathBuf); 6] {
     let bowline = Path::new(env!("CARGO_BIN_EXE_bowline")).parent().unwrap();
     let path = std::env::var("PATH").unwrap_or_default();
     [
@@ -211,6 +211,7 @@ fn environment(machine: &Machine) -> [(&'static str, PathBuf); 5] {
         ("BOWLINE_STATE_DIR", machine.state_dir()),
         ("BOWLINE_LISTEN", "127.0.0.1:0".into()),
         ("BOWLINE_DQLITE_LISTEN", "127.0.0.1:0".into()),
+        ("BOWLINE_HTTPS_LISTEN", "127.0.0.1:0".into()),
         ("NO_COLOR", "1".into()),
     ]
 }

@@ -11,6 +11,10 @@ use tempfile::TempDir;
 /// How long anything may take on a machine that has much else to do.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(50);
 
+/// No two daemons on this machine get in each other's way.
+const FREE_PORTS: &[&str] =
+    &["--listen", "127.0.0.1:0", "--dqlite-listen", "127.0.0.1:0", "--https-listen", "127.0.0.1:0"];
+
 /// Looks until something is so.
 #[track_caller]
 pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
@@ -142,12 +146,12 @@ impl Machine {
     /// `bowline VERB WORDS`, where the daemon that it starts takes free ports.
     #[track_caller]
     pub(crate) fn form(&self, words: &[&str]) -> Said {
-        self.say(&[words, &["--listen", "127.0.0.1:0", "--dqlite-listen", "127.0.0.1:0"]].concat())
+        self.say(&[words, FREE_PORTS].concat())
     }
 
     /// `bowline start`, to be spawned.
     pub(crate) fn start_command(&self) -> Command {
-        self.command(&["start", "--log", "warn", "--listen", "127.0.0.1:0", "--dqlite-listen", "127.0.0.1:0"])
+        self.command(&[&["start", "--log", "warn"], FREE_PORTS].concat())
     }
 
     /// Starts the daemon in the foreground of this test, and waits until something listens on its control socket.

@@ -10,6 +10,7 @@
 mod damage;
 mod databases;
 mod guide;
+mod https;
 mod leaving;
 mod lifetime;
 mod machine;

@@ -51,6 +51,7 @@ impl Members {
         let state_dir = self.state_dir(member);
         let mut command = program();
         command.args(["start", "--log", "warn", "--listen", "127.0.0.1:0", "--dqlite-listen", "127.0.0.1:0"]);
+        command.args(["--https-listen", "127.0.0.1:0"]);
         command.arg("--state-dir").arg(&state_dir);
         self.daemons.push(Running::spawn(&mut command));
         until("the control socket", || std::os::unix::net::UnixStream::connect(state_dir.join("control.sock")).is_ok());

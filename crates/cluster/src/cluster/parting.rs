@@ -101,6 +101,7 @@ mod tests {
             name: format!("box{id}"),
             address: String::new(),
             dqlite_address: String::new(),
+            https_address: String::new(),
             state,
             fingerprint: String::new(),
             token: None,

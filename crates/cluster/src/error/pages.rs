@@ -33,6 +33,8 @@ pub(crate) mod code {
     pub(crate) const UNSAFE_REMOVAL: Code = Code("BL-CLU-027");
     pub(crate) const NOT_GONE: Code = Code("BL-CLU-028");
     pub(crate) const KEY_IN_USE: Code = Code("BL-CLU-024");
+    pub(crate) const ACCESS_EXISTS: Code = Code("BL-CLU-029");
+    pub(crate) const ACCESS_UNKNOWN: Code = Code("BL-CLU-030");
 }
 
 const fn page(code: Code, title: &'static str, cause: &'static str, next: &'static str) -> ErrorPage {
@@ -43,15 +45,15 @@ const fn page(code: Code, title: &'static str, cause: &'static str, next: &'stat
 pub const PAGES: &[ErrorPage] = &[
     page(
         code::TOKEN_FORM,
-        "The text is not a join token",
-        "A join token starts with `bl1.` and is one unbroken word. Most often a part of it was lost in copying.",
-        "Copy the whole token again, or make a new one with `bowline token add` on a member.",
+        "The text is not the token that is wanted",
+        "A join token starts with `bl1.` and an access token with `ba1.`; each is one unbroken word. Most often a part of it was lost in copying.",
+        "Copy the whole token again; or make a new one on a member: `bowline token add` for a machine, `bowline access add` for a client.",
     ),
     page(
         code::TOKEN_VERSION,
-        "The join token is of a newer form",
+        "The token is of a newer form",
         "The cluster runs a newer version of Bowline than this machine.",
-        "Install the cluster's version here (`bowline status` on a member shows it), then join again.",
+        "Install the cluster's version here (`bowline status` on a member shows it), then try again.",
     ),
     page(
         code::TOKEN_UNKNOWN,
@@ -212,5 +214,17 @@ pub const PAGES: &[ErrorPage] = &[
         "A node is leaving but has not gone yet",
         "Its roles move to other members first, and those must be there to take them. It goes on by itself.",
         "`bowline node list` shows how far it is; the same command waits again.",
+    ),
+    page(
+        code::ACCESS_EXISTS,
+        "Somebody of that name has access already",
+        "A name has one access token at a time. What it was is known only to its holder: the cluster keeps a hash.",
+        "`bowline access revoke NAME` takes it away; then add it again. `bowline access list` shows who has access.",
+    ),
+    page(
+        code::ACCESS_UNKNOWN,
+        "Nobody of that name has access",
+        "The name is misspelt, or its access was revoked already, or it expired.",
+        "`bowline access list` shows who has access.",
     ),
 ];

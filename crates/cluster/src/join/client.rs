@@ -29,6 +29,8 @@ pub struct JoinAs {
     pub address: String,
     /// Where dqlite clients reach it.
     pub dqlite_address: String,
+    /// Where clients of the HTTPS API reach it.
+    pub https_address: String,
     /// The version of its daemon.
     pub version: String,
 }
@@ -41,7 +43,7 @@ impl JoinAs {
         if !self.dqlite_address.starts_with('@') {
             check_address(&self.dqlite_address)?;
         }
-        Ok(())
+        check_address(&self.https_address)
     }
 }
 

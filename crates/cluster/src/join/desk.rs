@@ -111,7 +111,7 @@ impl Desk {
             }
         }
         let row = token_rows::redeem(sys, request, key).await?;
-        let hosts = [row.address.as_str(), row.dqlite_address.as_str()];
+        let hosts = [row.address.as_str(), row.dqlite_address.as_str(), row.https_address.as_str()];
         let certificate = match authority {
             Some(authority) => authority.sign(&request.request, row.node, &request.who.name, &hosts)?,
             None => String::new(),

@@ -5,7 +5,7 @@ use super::desk::{Desk, ForStrangers};
 use crate::messages::{Announce, FORM, MemberAddress, REDEEM_FOR, decode, encode};
 use crate::node_rows::{self, NodeRow, NodeRowState};
 use crate::sys::SysSql;
-use crate::token::{Secret, Token, TokenId};
+use crate::token::{Secret, Token, TokenId, TokenKind};
 use crate::{Authority, ClusterError, NodeIdentity, NodeName, Transport, token_rows};
 use base::{Fault, NodeId};
 use bytes::Bytes;
@@ -131,6 +131,7 @@ fn who(name: &str) -> JoinAs {
         name: NodeName::new(name).unwrap(),
         address: format!("127.0.0.1:{port}"),
         dqlite_address: "127.0.0.1:9000".to_owned(),
+        https_address: "127.0.0.1:7443".to_owned(),
         version: "0.1.0".to_owned(),
     }
 }
@@ -157,7 +158,7 @@ impl World {
         let name = name.map(|name| NodeName::new(name).unwrap());
         token_rows::add(&self.sys, &id, &secret, name.as_ref(), valid).await.unwrap();
         let ca = self.identity.authority().unwrap().as_ref().map(Authority::fingerprint).unwrap_or_default();
-        Token { addresses: vec![self.address.clone()], ca, id, secret }
+        Token { kind: TokenKind::Join, addresses: vec![self.address.clone()], ca, id, secret }
     }
 
     async fn fresh(&self) -> Token {
@@ -340,7 +341,7 @@ async fn tokens_that_are_no_good_are_told_apart() {
 async fn a_stolen_identity_directory_does_not_bring_a_member_back_without_its_data() {
     let world = World::new(Transport::Tls).await;
     let joined = world.join("box2", "box2", &world.fresh().await).await.unwrap().identity.record;
-    node_rows::announce(&world.sys, joined.node, &joined.address, &joined.dqlite_address, "0.1.0").await.unwrap();
+    node_rows::announce(&world.sys, &Announce::of(&joined, "0.1.0")).await.unwrap();
     rt::fs::remove_file(&world.dir("box2").join("node.json")).unwrap();
     let token = world.fresh().await;
     assert_eq!(world.refused("box2", "box2", &token).await, "BL-CLU-024");
@@ -402,12 +403,12 @@ async fn any_member_lets_in_by_asking_the_leader() {
 #[tokio::test]
 async fn a_machine_that_never_comes_up_leaves_nothing_behind() {
     let world = World::new(Transport::Tls).await;
-    let node = world.join("box2", "box2", &world.fresh().await).await.unwrap().identity.record.node;
+    let record = world.join("box2", "box2", &world.fresh().await).await.unwrap().identity.record;
     assert!(!node_rows::sweep(&world.sys).await.unwrap());
     world.sys.run(&[Command::new("UPDATE nodes SET since = since - 901 WHERE state = 'joining'", [])]).unwrap();
     assert!(node_rows::sweep(&world.sys).await.unwrap());
-    assert_eq!(world.rows(NodeRowState::Removed).await[0].node, node);
-    let late = node_rows::announce(&world.sys, node, "127.0.0.1:5", "127.0.0.1:6", "0.1.0").await;
+    assert_eq!(world.rows(NodeRowState::Removed).await[0].node, record.node);
+    let late = node_rows::announce(&world.sys, &Announce::of(&record, "0.1.0")).await;
     assert_eq!(late.unwrap_err().code().0, "BL-CLU-018");
     world.join("box2-new", "box2", &world.fresh().await).await.unwrap();
 }
@@ -416,8 +417,9 @@ async fn a_machine_that_never_comes_up_leaves_nothing_behind() {
 async fn an_announcement_makes_a_member_once_and_writes_only_news() {
     let world = World::new(Transport::Tls).await;
     let record = world.join("box2", "box2", &world.fresh().await).await.unwrap().identity.record;
-    let announce = |address: &'static str, version: &'static str| {
-        node_rows::announce(&world.sys, record.node, address, "127.0.0.1:9000", version)
+    let announce = async |address: &str, version| {
+        let announce = Announce { address: address.to_owned(), ..Announce::of(&record, version) };
+        node_rows::announce(&world.sys, &announce).await
     };
     announce("127.0.0.1:5", "0.1.0").await.unwrap();
     let since = world.rows(NodeRowState::Member).await[0].since;
@@ -430,7 +432,7 @@ async fn an_announcement_makes_a_member_once_and_writes_only_news() {
     let row = world.rows(NodeRowState::Member).await.into_iter().find(|row| row.node == record.node).unwrap();
     assert_eq!((row.version.as_str(), row.since), ("0.2.0", since));
     let founders = who("founder").address;
-    let error = node_rows::announce(&world.sys, record.node, &founders, "127.0.0.1:9000", "0.2.0").await.unwrap_err();
+    let error = announce(&founders, "0.2.0").await.unwrap_err();
     assert_eq!(error.code().0, "BL-CLU-008");
 }
 
@@ -451,6 +453,7 @@ fn messages_of_another_form_or_cut_short_are_errors() {
         node: NodeId(1),
         address: "a:1".to_owned(),
         dqlite_address: "a:2".to_owned(),
+        https_address: "a:3".to_owned(),
         version: "0.1.0".to_owned(),
     };
     let bytes = encode(&announce).unwrap();

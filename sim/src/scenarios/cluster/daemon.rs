@@ -45,6 +45,7 @@ pub(in crate::scenarios) const EXPECTED_LOGS: &[&str] = &[
 /// The port of dqlite's clients.
 pub(super) const DQLITE_PORT: u16 = 9000;
 const RPC_PORT: u16 = 7440;
+const HTTPS_PORT: u16 = 7443;
 /// How often an operator looks after its node.
 const ROUND: Duration = Duration::from_secs(1);
 
@@ -83,6 +84,7 @@ impl Software for Daemon {
                 state_dir,
                 listen: format!("0.0.0.0:{RPC_PORT}"),
                 dqlite_listen: format!("0.0.0.0:{DQLITE_PORT}"),
+                https_listen: format!("0.0.0.0:{HTTPS_PORT}"),
                 transport: Transport::Plain,
                 sizes,
                 on_damaged_log: if board.is_rotten(process.id) { OnCorruption::Repair } else { OnCorruption::Refuse },
@@ -136,11 +138,22 @@ async fn operate(id: u64, nodes: u64, client: Client, board: &Board) {
 }
 
 fn init(id: u64) -> InitRequest {
-    InitRequest { name: Some(host(id)), address: Some(host(id)), dqlite_address: Some(host(id)) }
+    InitRequest {
+        name: Some(host(id)),
+        address: Some(host(id)),
+        dqlite_address: Some(host(id)),
+        https_address: Some(host(id)),
+    }
 }
 
 fn join(id: u64, token: String) -> JoinRequest {
-    JoinRequest { token, name: Some(host(id)), address: Some(host(id)), dqlite_address: Some(host(id)) }
+    JoinRequest {
+        token,
+        name: Some(host(id)),
+        address: Some(host(id)),
+        dqlite_address: Some(host(id)),
+        https_address: Some(host(id)),
+    }
 }
 
 async fn has_failed(client: &Client) -> bool {

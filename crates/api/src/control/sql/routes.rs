@@ -3,12 +3,13 @@
 use super::rows::head;
 use super::values::from_json;
 use super::{RowBatch, SqlRows, SqlStatement, SqlTransaction};
+use crate::control::access::{AccessRole, Grant};
 use crate::control::ops::Control;
-use crate::control::problem::{BUSY, MALFORMED, Problem, ProblemKind};
+use crate::control::problem::{BUSY, MALFORMED, NOT_ALLOWED, Problem, ProblemKind};
 use crate::control::routes::{Answer, Input, Name, Node};
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{DefaultBodyLimit, Query, RawQuery, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
@@ -33,12 +34,17 @@ const QUEUE_MAX: Duration = Duration::from_secs(5);
 /// Lines of JSON.
 const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 
-pub(in crate::control) fn routes() -> Router<Arc<dyn Control>> {
+/// What only looks.
+pub(in crate::control) fn queries() -> Router<Arc<dyn Control>> {
     Router::new()
         .route("/v1/databases/{name}/query", post(query))
-        .route("/v1/databases/{name}/execute", post(execute))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
         .layer(Extension(Arc::new(Semaphore::new(QUERIES_MAX))))
+}
+
+/// What changes something.
+pub(in crate::control) fn changes() -> Router<Arc<dyn Control>> {
+    Router::new().route("/v1/databases/{name}/execute", post(execute)).layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
 }
 
 type Options = Result<Query<BTreeMap<String, String>>, QueryRejection>;
@@ -151,6 +157,7 @@ async fn document(mut rows: SqlRows) -> Result<Response, Problem> {
 
 async fn execute(
     State(control): Node,
+    Extension(grant): Extension<Grant>,
     name: Name,
     RawQuery(parameters): RawQuery,
     Input(transaction): Input<SqlTransaction>,
@@ -162,6 +169,12 @@ async fn execute(
             "this request takes no parameters after a question mark",
         ));
     }
+    let Path(name) = name?;
+    // In its rows is who belongs to the cluster and who has access.
+    if name.is_sys() && grant.role < AccessRole::Admin {
+        return Err(Problem::new(&NOT_ALLOWED, ProblemKind::Forbidden, format!("{} may not change sys", grant.name))
+            .because("the cluster's own database is for admins"));
+    }
     let SqlTransaction { statements, id } = transaction;
     let refused = |message: &str| Err(Problem::new(&MALFORMED, ProblemKind::Refused, message));
     match (statements.len(), id) {
@@ -171,5 +184,5 @@ async fn execute(
     }
     let commands = statements.into_iter().map(command).collect::<Result<Vec<_>, Problem>>()?;
     let id = id.map(|id| WriteId { client: id.client, sequence: id.sequence });
-    control.db_execute(&name?.0, commands, id).await.map(Json)
+    control.db_execute(&name, commands, id).await.map(Json)
 }

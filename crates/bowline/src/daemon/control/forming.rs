@@ -19,7 +19,7 @@ const JOIN_MAX: Duration = Duration::from_secs(30);
 pub(super) async fn init(node: &Node, request: InitRequest) -> Result<Formed, Problem> {
     let began = Instant::now();
     let _only = begin(node).await?;
-    let who = who(node, request.name, request.address, request.dqlite_address).await?;
+    let who = who(node, request.name, request.address, request.dqlite_address, request.https_address).await?;
     let (dir, mark, transport) = (identity_dir(node.config()), founding_mark(node.config()), node.config().transport);
     let formation = blocking(move || {
         // The mark first: a node with an identity and without it would wait for a cluster that does not exist.
@@ -36,7 +36,7 @@ pub(super) async fn join(node: &Node, request: JoinRequest) -> Result<Formed, Pr
     let began = Instant::now();
     let _only = begin(node).await?;
     let token: Token = request.token.parse().map_err(|e: ClusterError| problem(&e))?;
-    let who = who(node, request.name, request.address, request.dqlite_address).await?;
+    let who = who(node, request.name, request.address, request.dqlite_address, request.https_address).await?;
     let dir = identity_dir(node.config());
     let known = KnownMembers::of(node.config());
     // On disk, because the daemon may be killed before `sys` has come over.
@@ -102,26 +102,30 @@ async fn who(
     name: Option<String>,
     address: Option<String>,
     dqlite_address: Option<String>,
+    https_address: Option<String>,
 ) -> Result<JoinAs, Problem> {
     let name = match name {
         Some(name) => name,
         None => hostname().await?,
     };
-    let (own, own_dqlite) = node.announced();
+    let own = node.announced();
     let address = match address {
-        Some(given) => completed(&given, port(own)),
-        None => own.to_owned(),
+        Some(given) => completed(&given, port(&own.rpc)),
+        None => own.rpc.clone(),
     };
-    let dqlite_address = match dqlite_address {
-        Some(given) => completed(&given, port(own_dqlite)),
-        // Clients find the node where other nodes find it, unless its dqlite socket is on loopback only.
-        None if host(own_dqlite) == host(own) => completed(host(&address), port(own_dqlite)),
-        None => own_dqlite.to_owned(),
+    // Clients find the node where other nodes find it, unless the socket for them is on loopback only.
+    let for_clients = |given: Option<String>, bound: &str| match given {
+        Some(given) => completed(&given, port(bound)),
+        None if host(bound) == host(&own.rpc) => completed(host(&address), port(bound)),
+        None => bound.to_owned(),
     };
+    let dqlite_address = for_clients(dqlite_address, &own.dqlite);
+    let https_address = for_clients(https_address, &own.https);
     Ok(JoinAs {
         name: NodeName::new(name).map_err(|e| problem(&e))?,
         address,
         dqlite_address,
+        https_address,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     })
 }

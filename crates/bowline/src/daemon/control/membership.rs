@@ -15,7 +15,7 @@ const GONE_MAX: Duration = Duration::from_secs(40);
 /// How long a member may take to say that it is there. One whose process is gone is known at once; this is for machines that are.
 const PROBE_MAX: Duration = Duration::from_secs(1);
 
-fn refused(error: &ClusterError) -> Problem {
+pub(super) fn refused(error: &ClusterError) -> Problem {
     let problem = problem(error);
     match error {
         ClusterError::LastMember { .. } => problem.kind(ProblemKind::Conflict),
@@ -50,6 +50,7 @@ pub(super) async fn list(node: &Node) -> Result<Vec<NodeInfo>, Problem> {
             leader: leader == Some(row.node),
             address: row.address,
             dqlite_address: row.dqlite_address,
+            https_address: row.https_address,
             version: Some(row.version),
         })
         .collect())
@@ -111,6 +112,6 @@ fn info(row: TokenRow, names: &Names) -> TokenInfo {
     }
 }
 
-fn time(seconds: i64) -> Timestamp {
+pub(super) fn time(seconds: i64) -> Timestamp {
     Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
 }

@@ -1,18 +1,18 @@
 //! The dqlite door: clients of the databases, over TCP and over the local Unix socket.
 
 mod membership;
-mod tls;
 
-use super::Members;
+use super::{Members, tls};
 use crate::daemon::error::NodeError;
 use crate::daemon::node::Formation;
 use ::store::Store;
-use api::dqlite::{Door, DoorOptions, StoreBackend, Trust};
+use api::dqlite::{Door, DoorOptions, StoreBackend, TlsDoor, Trust};
 use cluster::Transport;
 use lifecycle::{Context, Deadline, Ready, Scope, Unit, UnitError};
 use membership::Directory;
 use rt::net::Listener;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Serves dqlite's protocol. The last to start and the first to stop.
 pub(crate) struct DqliteUnit {
@@ -51,7 +51,10 @@ impl Unit for DqliteUnit {
         })?;
         let identity = &self.formation.identity;
         let trust = match identity.record.transport {
-            Transport::Tls => Trust::Tls(tls::door(identity)?),
+            Transport::Tls => Trust::Tls(TlsDoor {
+                config: tls::listener(identity, &[])?,
+                is_member: Arc::new(|shown| rpc::node_of(shown).is_ok()),
+            }),
             Transport::Plain => Trust::Everybody,
         };
         let directory = Directory::open((*store).clone(), members.cluster.clone()).await;

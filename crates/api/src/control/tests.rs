@@ -1,22 +1,23 @@
-//! The control API from end to end: client, HTTP on a Unix socket, routes, and a node that keeps its databases in memory.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test says what is wrong by panicking"
-)]
+//! The API from end to end: client, HTTP on a Unix socket, routes, and a node that keeps its databases in memory.
 
-use api::control::metrics::Metrics;
-use api::control::sql::{SqlDone, SqlRows};
-use api::control::{
-    ByteStream, Client, ClientError, Control, Created, DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest,
-    Dropped, Export, Formed, InitRequest, JoinRequest, NodeInfo, NodeState, PAGES, Parted, Problem, ProblemKind,
-    Readiness, Reboot, Status, TokenInfo, TokenIssued, TokenRequest, router, serve,
+use crate::control::access::{AccessRole, Credential, Grant, Peer};
+use crate::control::metrics::Metrics;
+use crate::control::sql::{SqlDone, SqlRows};
+use crate::control::{
+    AccessInfo, AccessIssued, AccessRequest, ByteStream, Client, ClientError, Control, Created, DatabaseCheck,
+    DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Entrance, Export, Formed, InitRequest, JoinRequest,
+    NodeInfo, NodeState, PAGES, Parted, Problem, ProblemKind, Readiness, Reboot, Status, TokenInfo, TokenIssued,
+    TokenRequest, UnitStatus, router, serve,
 };
+use axum::Router;
+use axum::body::Body;
 use base::{DbName, NodeId};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
+use hyper::Request;
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
 use rt::sync::watch;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -70,6 +71,15 @@ impl Control for Node {
             units: vec![],
         }))
     }
+    fn units(&self) -> Vec<UnitStatus> {
+        let unit = |name: &str, phase: &str, detail: Option<&str>| UnitStatus {
+            name: name.to_owned(),
+            phase: phase.to_owned(),
+            phase_ms: 1,
+            detail: detail.map(str::to_owned),
+        };
+        vec![unit("raft", "ready", None), unit("store", "starting", Some("waits for raft"))]
+    }
     fn metrics(&self) -> BoxFuture<'_, Metrics> {
         std::future::ready(Metrics::default()).boxed()
     }
@@ -93,6 +103,27 @@ impl Control for Node {
     }
     fn token_revoke(&self, id: &str) -> BoxFuture<'_, Result<TokenInfo, Problem>> {
         ready(refused(&format!("asked for {id:?}")))
+    }
+    fn who(&self, credential: Credential) -> BoxFuture<'_, Result<Option<Grant>, Problem>> {
+        let role = match credential {
+            Credential::Token(token) => match token.as_str() {
+                "viewer" => Some(AccessRole::Viewer),
+                "operator" => Some(AccessRole::Operator),
+                "admin" => Some(AccessRole::Admin),
+                _ => None,
+            },
+            Credential::Certificate(_) => Some(AccessRole::Admin),
+        };
+        ready(Ok(role.map(|role| Grant { name: format!("the {role}"), role })))
+    }
+    fn access_add(&self, _: AccessRequest) -> BoxFuture<'_, Result<AccessIssued, Problem>> {
+        ready(refused("asked for access"))
+    }
+    fn access_list(&self) -> BoxFuture<'_, Result<Vec<AccessInfo>, Problem>> {
+        ready(Ok(vec![]))
+    }
+    fn access_revoke(&self, name: &str) -> BoxFuture<'_, Result<AccessInfo, Problem>> {
+        ready(refused(&format!("asked for {name:?}")))
     }
     fn databases(&self) -> BoxFuture<'_, Result<Vec<DatabaseInfo>, Problem>> {
         let names: Vec<DbName> = self.files.lock().unwrap().keys().cloned().collect();
@@ -164,7 +195,7 @@ async fn with_node(state: NodeState, test: impl AsyncFnOnce(Client, watch::Sende
     let listener = rt::net::Listener::bind_unix(&socket).unwrap();
     let (states, mut stopped) = watch::channel(state);
     let node = Arc::new(Node { state: states.clone(), files: Mutex::default() });
-    let served = serve(listener, router(node), async move {
+    let served = serve(listener, Entrance::Trusted, router(node), async move {
         // Served to the end: the test's sender goes last.
         while stopped.changed().await.is_ok() {
             if *stopped.borrow() == NodeState::Stopping {
@@ -188,6 +219,17 @@ fn problem<T>(answer: Result<T, ClientError>) -> Problem {
     }
 }
 
+/// A bare request: its status, and the body of the answer.
+async fn say(client: &Client, request: &str) -> (u16, String) {
+    let mut stream = rt::net::Stream::connect_unix(client.socket().unwrap()).await.unwrap();
+    let request = format!("{request} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
 fn shop() -> DbName {
     DbName::new("shop").unwrap()
 }
@@ -204,6 +246,10 @@ async fn nothing_about_data_is_answered_before_the_node_is_ready() {
             assert!(refused.retry_after_ms.is_some_and(|ms| ms > 0));
         }
         assert!(client.status().await.is_ok());
+        let (status, words) = say(&client, "GET /readyz?verbose").await;
+        assert_eq!((status, words.as_str()), (503, "[+]raft ready\n[-]store starting: waits for raft\n"));
+        let (_, readiness) = say(&client, "GET /readyz").await;
+        assert!(readiness.contains(r#""waiting_for":["store"]"#), "{readiness}");
         states.send_replace(NodeState::Ready);
         assert!(client.databases().await.unwrap().is_empty());
     })
@@ -214,13 +260,9 @@ async fn nothing_about_data_is_answered_before_the_node_is_ready() {
 async fn a_drop_that_was_not_confirmed_says_what_would_be_lost() {
     with_node(NodeState::Ready, async |client, _| {
         client.db_create(&shop()).await.unwrap();
-        let mut stream = rt::net::Stream::connect_unix(client.socket()).await.unwrap();
-        let request = b"DELETE /v1/databases/shop HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
-        tokio::io::AsyncWriteExt::write_all(&mut stream, request).await.unwrap();
-        let mut answer = String::new();
-        tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer).await.unwrap();
-        assert!(answer.starts_with("HTTP/1.1 412 "), "{answer}");
-        assert!(answer.contains("BL-API-004") && answer.contains("7 rows, 0 bytes would be lost"), "{answer}");
+        let (status, refused) = say(&client, "DELETE /v1/databases/shop").await;
+        assert_eq!(status, 412);
+        assert!(refused.contains("BL-API-004") && refused.contains("7 rows, 0 bytes would be lost"), "{refused}");
         assert_eq!(client.databases().await.unwrap().len(), 1);
         assert_eq!(client.db_drop(&shop()).await.unwrap().contents.rows, 7);
         assert_eq!(problem(client.db_drop(&shop()).await).kind, ProblemKind::NotFound);
@@ -250,7 +292,8 @@ async fn a_database_file_goes_in_and_comes_out_as_it_was() {
 #[tokio::test]
 async fn a_handler_that_panics_costs_its_own_connection_only() {
     with_node(NodeState::Ready, async |client, _| {
-        let request = JoinRequest { token: "bl1.x".into(), name: None, address: None, dqlite_address: None };
+        let request =
+            JoinRequest { token: "bl1.x".into(), name: None, address: None, dqlite_address: None, https_address: None };
         assert!(matches!(client.join(&request).await, Err(ClientError::Broken { .. })));
         assert!(client.status().await.is_ok());
     })
@@ -260,7 +303,7 @@ async fn a_handler_that_panics_costs_its_own_connection_only() {
 #[tokio::test]
 async fn a_request_that_is_not_answered_ends_at_its_deadline() {
     with_node(NodeState::Ready, async |client, _| {
-        let hasty = Client::new(client.socket(), Duration::from_millis(50));
+        let hasty = Client::new(client.socket().unwrap(), Duration::from_millis(50));
         assert_eq!(problem(hasty.token_add(&TokenRequest::default()).await).kind, ProblemKind::TimedOut);
         assert_eq!(problem(client.token_revoke("a/b c").await).message, "asked for \"a/b c\"");
     })
@@ -273,4 +316,57 @@ async fn a_stop_lets_what_was_asked_end() {
         assert_eq!(client.stop().await.unwrap().state, NodeState::Stopping);
     })
     .await;
+}
+
+/// What the API says to a request over HTTPS: the status, and the code of its problem.
+async fn asked(router: &Router, method: &str, path: &str, token: Option<&str>) -> (u16, String) {
+    let mut request = Request::builder().method(method).uri(path);
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let mut request = request.body(Body::empty()).unwrap();
+    request.extensions_mut().insert(Peer::Stranger(None));
+    let answer = TowerToHyperService::new(router.clone()).call(request).await.unwrap();
+    let status = answer.status().as_u16();
+    let body = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+    let problem: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+    (status, problem["code"].as_str().unwrap_or_default().to_owned())
+}
+
+#[tokio::test]
+async fn every_route_takes_the_role_that_its_page_says() {
+    let page = include_str!("../../../../docs/guide/reference/api.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| "));
+    let documented: Vec<[String; 3]> = rows
+        .map(|row| row.split(" | ").map(|cell| cell.trim_matches('`').to_owned()).collect::<Vec<_>>())
+        .filter(|cells| cells.len() == 4 && cells[1].starts_with('/'))
+        .map(|cells| [cells[0].clone(), cells[1].clone(), cells[2].clone()])
+        .collect();
+    assert_eq!(documented.len(), 25);
+    let (states, _) = watch::channel(NodeState::Ready);
+    let node = Arc::new(Node { state: states, files: Mutex::default() });
+    let router = router(node.clone());
+    for [method, path, role] in &documented {
+        let name = path.replace("{name}", "shop").replace("{id}", "00c0ffee");
+        let asks = if method == "DELETE" { format!("{name}?confirm=shop") } else { name };
+        let mut takes = "everybody";
+        for (shown, next) in [(None, "viewer"), (Some("viewer"), "operator"), (Some("operator"), "admin")] {
+            match (asked(&router, method, &asks, shown).await, shown) {
+                ((401, code), None) if code == "BL-API-010" => takes = next,
+                ((403, code), Some(_)) if code == "BL-API-011" => takes = next,
+                _ => break,
+            }
+        }
+        // A join breaks this node, on purpose; a stop stops it, and a token never comes.
+        let is_harmless = method == "GET" || !matches!(path.as_str(), "/v1/join" | "/v1/stop" | "/v1/tokens");
+        node.files.lock().unwrap().insert(shop(), Bytes::new());
+        if is_harmless {
+            let answer = asked(&router, method, &asks, Some("admin")).await;
+            assert!(!matches!(answer.0, 401 | 403 | 404 | 405), "{method} {path}: {answer:?}");
+        }
+        assert_eq!(takes, role, "{method} {path}");
+    }
+    for wrong in [Some("else"), Some("")] {
+        assert_eq!(asked(&router, "GET", "/v1/status", wrong).await, (401, "BL-API-010".to_owned()));
+    }
 }
