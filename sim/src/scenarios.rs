@@ -2,6 +2,7 @@
 
 mod cluster;
 mod forming;
+mod opening;
 mod power;
 mod registers;
 mod rot;
@@ -10,7 +11,7 @@ use crate::Scenario;
 
 /// All of them.
 pub const ALL: &[Scenario] =
-    &[registers::SCENARIO, cluster::SCENARIO, forming::SCENARIO, power::SCENARIO, rot::SCENARIO];
+    &[registers::SCENARIO, cluster::SCENARIO, forming::SCENARIO, opening::SCENARIO, power::SCENARIO, rot::SCENARIO];
 
 /// The one of that name.
 pub fn find(name: &str) -> Option<&'static Scenario> {

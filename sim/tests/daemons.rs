@@ -35,6 +35,11 @@ fn daemons_keep_their_promises_on_a_disk_that_changes_pages() {
     one_seed_is_one_history("rot", 3..4);
 }
 
+#[test]
+fn daemons_answer_nobody_before_they_are_ready() {
+    one_seed_is_one_history("opening", 3..4);
+}
+
 /// An oracle that its mutant passes is none. The first seed is known to show it; every change of the product makes other histories, so
 /// that some more are tried.
 fn is_caught(scenario: &str, mutant: &str, seeds: std::ops::Range<u64>) {
@@ -47,6 +52,11 @@ fn is_caught(scenario: &str, mutant: &str, seeds: std::ops::Range<u64>) {
 #[test]
 fn an_acknowledgement_before_the_sync_is_caught() {
     is_caught("cluster", "raft.acknowledge-before-sync", 100..140);
+}
+
+#[test]
+fn answers_of_a_node_that_is_not_ready_are_caught() {
+    is_caught("opening", "api.answer-before-ready", 0..100);
 }
 
 #[test]

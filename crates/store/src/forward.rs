@@ -108,7 +108,7 @@ impl Handler for Forwarded {
 /// Runs a request on this node.
 pub(crate) async fn serve(store: &Arc<Inner>, request: &Request) -> Result<Reply, StoreError> {
     let open = |name: &DbName| -> Result<Session, StoreError> {
-        let database = store.database(name).ok_or_else(|| StoreError::NoSuchDatabase { name: name.clone() })?;
+        let database = store.database(name).ok_or_else(|| store.not_found(name))?;
         // Longer than that nobody waits for the answer.
         Session::open(database, SessionOptions { statement_max: Some(FORWARD_MAX), ..SessionOptions::default() })
     };
@@ -136,7 +136,7 @@ pub(crate) async fn serve(store: &Arc<Inner>, request: &Request) -> Result<Reply
         }
         Request::Page { database, group, wanted } => {
             let here = store.database(database).filter(|here| here.group_id() == *group);
-            let here = here.ok_or_else(|| StoreError::NoSuchDatabase { name: database.clone() })?;
+            let here = here.ok_or_else(|| store.not_found(database))?;
             Reply::Page(mend::page(&here, *wanted).await?)
         }
     })

@@ -134,7 +134,7 @@ pub(crate) async fn forget(store: &Inner, id: u64) {
 /// Like [`fill`], by name and group.
 pub(crate) async fn fill_named(store: &Inner, name: &DbName, group: GroupId, file: PathBuf) -> Result<(), StoreError> {
     let database = store.database(name).filter(|database| database.group_id() == group);
-    let database = database.ok_or_else(|| StoreError::NoSuchDatabase { name: name.clone() })?;
+    let database = database.ok_or_else(|| store.not_found(name))?;
     fill(&database, file).await
 }
 

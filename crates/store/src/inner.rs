@@ -95,6 +95,15 @@ impl Inner {
         self.lock().by_name.get(name).map(|open| Arc::clone(&open.database))
     }
 
+    /// Why a database is not found here. While the store closes that says nothing of whether there is one.
+    pub(crate) fn not_found(&self, name: &DbName) -> StoreError {
+        if self.lock().closing {
+            StoreError::NotOpen { state: "closing" }
+        } else {
+            StoreError::NoSuchDatabase { name: name.clone() }
+        }
+    }
+
     pub(crate) fn open_databases(&self) -> Vec<Arc<Database>> {
         self.lock().by_name.values().map(|open| Arc::clone(&open.database)).collect()
     }

@@ -119,6 +119,9 @@ impl Store {
             if let Some(database) = self.database(name) {
                 return Ok(database);
             }
+            if rt::mutant!("api.answer-before-ready") {
+                return Err(StoreError::NoSuchDatabase { name: name.clone() });
+            }
             self.sys().fresh(ReadLevel::Linearizable, false, OPEN_MAX).await?;
             let list = catalog::read(self.sys()).await?;
             if !list.is_some_and(|list| list.rows.iter().any(|row| row.name == *name)) {
@@ -160,7 +163,7 @@ impl Store {
 
     /// Opens a session on a database.
     pub fn session(&self, name: &DbName, options: SessionOptions) -> Result<Session, StoreError> {
-        let database = self.database(name).ok_or_else(|| StoreError::NoSuchDatabase { name: name.clone() })?;
+        let database = self.database(name).ok_or_else(|| self.0.not_found(name))?;
         Session::open(database, options)
     }
 

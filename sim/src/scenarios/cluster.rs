@@ -15,11 +15,10 @@ mod wire;
 use crate::check::{check_appends, check_registers};
 use crate::run::{Broken, Run, Scenario};
 use crate::world::{Fault, FaultMix, Oracle, Shape, Software, World, WorldConfig, schedule};
-pub(super) use daemon::EXPECTED_LOGS;
+pub(super) use board::Board;
+pub(super) use daemon::{Daemon, EXPECTED_LOGS, HTTPS_PORT, sizes};
 
-use board::Board;
 use client::{Histories, Plan};
-use daemon::{Daemon, sizes};
 use rt::sim::Dice;
 use std::sync::Arc;
 use std::time::Duration;

@@ -83,6 +83,9 @@ pub fn router(control: Arc<dyn Control>) -> Router {
 
 /// Nothing about data is answered before the node is ready: see INC-1.
 async fn only_when_ready(State(control): Node, request: Request, next: Next) -> Response {
+    if rt::mutant!("api.answer-before-ready") {
+        return next.run(request).await;
+    }
     let readiness = control.ready();
     match readiness.state {
         NodeState::Ready => next.run(request).await,

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Clones are the same board.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Board(Arc<Mutex<Known>>);
+pub(in crate::scenarios) struct Board(Arc<Mutex<Known>>);
 
 #[derive(Debug, Default)]
 struct Known {
@@ -34,7 +34,7 @@ struct Known {
 impl Board {
     /// `rotten` is the node whose disk changes pages, if any does; `leaver` the one that leaves the cluster and joins it again, if any
     /// does.
-    pub(super) fn new(rotten: Option<u64>, leaver: Option<u64>) -> Self {
+    pub(in crate::scenarios) fn new(rotten: Option<u64>, leaver: Option<u64>) -> Self {
         let board = Self::default();
         (board.known().rotten, board.known().leaver) = (rotten, leaver);
         board
@@ -98,17 +98,17 @@ impl Board {
         self.known().members.len() as u64
     }
 
-    pub(super) fn heal(&self) {
+    pub(in crate::scenarios) fn heal(&self) {
         self.known().is_healed = true;
     }
 
     /// Whether everything is repaired and the clients shall come to an end.
-    pub(super) fn is_healed(&self) -> bool {
+    pub(in crate::scenarios) fn is_healed(&self) -> bool {
         self.known().is_healed
     }
 
     /// A promise was broken at a node.
-    pub(super) fn breaks(&self, oracle: &'static str, what: String) {
+    pub(in crate::scenarios) fn breaks(&self, oracle: &'static str, what: String) {
         self.known().broken.get_or_insert(Broken::new(oracle, what));
     }
 

@@ -45,19 +45,19 @@ pub(in crate::scenarios) const EXPECTED_LOGS: &[&str] = &[
 /// The port of dqlite's clients.
 pub(super) const DQLITE_PORT: u16 = 9000;
 const RPC_PORT: u16 = 7440;
-const HTTPS_PORT: u16 = 7443;
+pub(in crate::scenarios) const HTTPS_PORT: u16 = 7443;
 /// How often an operator looks after its node.
 const ROUND: Duration = Duration::from_secs(1);
 
 /// The software of the scenario.
-pub(super) struct Daemon {
-    pub(super) board: Board,
-    pub(super) sizes: Sizes,
-    pub(super) nodes: u64,
+pub(in crate::scenarios) struct Daemon {
+    pub(in crate::scenarios) board: Board,
+    pub(in crate::scenarios) sizes: Sizes,
+    pub(in crate::scenarios) nodes: u64,
 }
 
 /// Small enough that a dozen seconds see checkpoints, full segments and snapshots, in most worlds.
-pub(super) fn sizes(dice: &mut Dice) -> Sizes {
+pub(in crate::scenarios) fn sizes(dice: &mut Dice) -> Sizes {
     const KIB: u64 = 1 << 10;
     let mut sizes = Sizes::default();
     if dice.chance(4, 5) {
