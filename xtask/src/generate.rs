@@ -102,6 +102,7 @@ fn pages(program: &Path) -> Result<Vec<(PathBuf, String)>, String> {
     Ok(vec![
         (PathBuf::from("docs/guide/reference/commands.md"), commands(program)?),
         (PathBuf::from("docs/guide/reference/errors.md"), errors(program)?),
+        (PathBuf::from("docs/guide/reference/openapi.json"), output(program, &["openapi"])?),
     ])
 }
 

@@ -8,6 +8,7 @@
 pub mod access;
 mod client;
 pub mod metrics;
+pub mod openapi;
 mod ops;
 mod problem;
 mod routes;

@@ -167,6 +167,7 @@ async fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Stop => start::stop(context).await,
         Command::Explain(args) => explain::run(context, args.code.as_deref()),
         Command::Completions(args) => generate::completions(context, args.shell),
+        Command::Openapi => generate::openapi(),
         Command::Man(args) => generate::man(context, args.dir.as_deref()),
     }
 }

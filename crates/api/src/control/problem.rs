@@ -1,12 +1,13 @@
 //! The one shape in which the control API says that something went wrong.
 
 use base::{Code, Disposition, ErrorPage, Fault};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
 /// What sort of trouble it is. HTTP status and exit code derive from it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProblemKind {
     /// Not now: the node is starting, stopping, or has no leader. The same request may work later.
@@ -82,7 +83,7 @@ impl From<Disposition> for ProblemKind {
 }
 
 /// An error on its way to a person: a code, what happened, why, and what to do next.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// The stable code, such as `BL-API-001`.
     pub code: String,

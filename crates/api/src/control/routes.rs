@@ -65,6 +65,7 @@ pub fn router(control: Arc<dyn Control>) -> Router {
     Router::new()
         .route("/livez", get(|| async { "alive\n" }))
         .route("/readyz", get(readyz))
+        .route("/v1/openapi.json", get(async || Json(super::openapi::document())))
         .merge(state.route_layer(viewer))
         .merge(life.route_layer(admin))
         .merge(data)

@@ -22,10 +22,11 @@ pub(super) use routes::{changes, queries};
 
 use super::Problem;
 use futures::stream::BoxStream;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One statement with its parameters.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SqlStatement {
     /// The text of one statement.
@@ -36,7 +37,7 @@ pub struct SqlStatement {
 }
 
 /// Statements that are carried out as one transaction: all of them, or none.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SqlTransaction {
     /// The statements, in order. One at least.
@@ -48,7 +49,7 @@ pub struct SqlTransaction {
 }
 
 /// A client's number for one write. The numbers of a client only go up, and it waits for an answer before it takes the next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SqlWriteId {
     /// Who writes: a number that nobody else takes, such as a random one.
@@ -58,14 +59,14 @@ pub struct SqlWriteId {
 }
 
 /// What each statement did, in order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SqlDone {
     /// One for each statement.
     pub results: Vec<SqlResult>,
 }
 
 /// What one statement did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SqlResult {
     /// How many rows it changed.
     pub rows_affected: u64,

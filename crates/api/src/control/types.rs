@@ -3,10 +3,11 @@
 use super::access::AccessRole;
 use base::{DbName, NodeId, Role};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Where a node is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum NodeState {
     /// The daemon runs but belongs to no cluster: it waits for `init` or `join`.
@@ -20,7 +21,7 @@ pub enum NodeState {
 }
 
 /// Whether the node answers questions about data, and if not, what it waits for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Readiness {
     /// Where the node is in its life.
     pub state: NodeState,
@@ -36,7 +37,7 @@ impl Readiness {
 }
 
 /// What this node believes of another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Health {
     /// It answers.
@@ -48,13 +49,15 @@ pub enum Health {
 }
 
 /// A member of the cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeInfo {
     /// Its id, also its id in the dqlite protocol.
+    #[schemars(with = "u64")]
     pub id: NodeId,
     /// Its name, unique among the living members.
     pub name: String,
     /// What it does for the databases.
+    #[schemars(schema_with = "super::openapi::role")]
     pub role: Role,
     /// Whether it answers.
     pub health: Health,
@@ -71,7 +74,7 @@ pub struct NodeInfo {
 }
 
 /// The life of one unit of the daemon.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UnitStatus {
     /// Its name.
     pub name: String,
@@ -84,7 +87,7 @@ pub struct UnitStatus {
 }
 
 /// May this machine be rebooted now?
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reboot {
     /// Yes or no.
     pub safe: bool,
@@ -143,7 +146,7 @@ fn do_it(names: &[&str], one: &str, more: &str) -> String {
 }
 
 /// The node and its cluster as this node sees them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     /// Where this node is in its life.
     pub state: NodeState,
@@ -152,6 +155,7 @@ pub struct Status {
     /// May this machine be rebooted now?
     pub reboot: Reboot,
     /// This node's id; none before `init` or `join`.
+    #[schemars(with = "Option<u64>")]
     pub node: Option<NodeId>,
     /// This node's name; none before `init` or `join`.
     pub name: Option<String>,
@@ -176,9 +180,10 @@ pub struct Status {
 }
 
 /// Something is wrong with a database on this node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Trouble {
     /// The database.
+    #[schemars(with = "String")]
     pub database: DbName,
     /// How bad it is.
     pub kind: TroubleKind,
@@ -187,7 +192,7 @@ pub struct Trouble {
 }
 
 /// What a database in trouble does on a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum TroubleKind {
     /// The disk takes no writes: it goes on by itself when the disk does.
@@ -199,9 +204,10 @@ pub enum TroubleKind {
 }
 
 /// A node was removed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Parted {
     /// Its id, which is never used again.
+    #[schemars(with = "u64")]
     pub node: NodeId,
     /// Its name, which is free now.
     pub name: String,
@@ -210,7 +216,7 @@ pub struct Parted {
 }
 
 /// Give a person or a program access to the API.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AccessRequest {
     /// Whose it is: letters, digits, dots and dashes.
@@ -222,7 +228,7 @@ pub struct AccessRequest {
 }
 
 /// An access token, shown once.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AccessIssued {
     /// Whose it is.
     pub name: String,
@@ -242,7 +248,7 @@ impl std::fmt::Debug for AccessIssued {
 }
 
 /// Who has access.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AccessInfo {
     /// Whose it is.
     pub name: String,
@@ -257,7 +263,7 @@ pub struct AccessInfo {
 }
 
 /// Start a cluster of one on this machine.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InitRequest {
     /// The node's name; the host's name if not given.
@@ -271,18 +277,18 @@ pub struct InitRequest {
 }
 
 /// Make this machine a member of an existing cluster.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JoinRequest {
     /// What `bowline token add` printed on a member.
     pub token: String,
-    /// As in [`InitRequest`].
+    /// As in a request to start a cluster.
     pub name: Option<String>,
-    /// As in [`InitRequest`].
+    /// As in a request to start a cluster.
     pub address: Option<String>,
-    /// As in [`InitRequest`].
+    /// As in a request to start a cluster.
     pub dqlite_address: Option<String>,
-    /// As in [`InitRequest`].
+    /// As in a request to start a cluster.
     pub https_address: Option<String>,
 }
 
@@ -293,7 +299,7 @@ impl std::fmt::Debug for JoinRequest {
 }
 
 /// This machine is a member now, of a new cluster or of an existing one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Formed {
     /// The new member.
     pub node: NodeInfo,
@@ -306,7 +312,7 @@ pub struct Formed {
 }
 
 /// Issue a join token.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenRequest {
     /// How long it can be used, in seconds; one hour if not given.
@@ -316,7 +322,7 @@ pub struct TokenRequest {
 }
 
 /// A fresh join token. The only time that the secret is seen.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TokenIssued {
     /// Its id, to revoke it with.
     pub id: String,
@@ -333,7 +339,7 @@ impl std::fmt::Debug for TokenIssued {
 }
 
 /// Whether a token can still be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum TokenState {
     /// It can be used once.
@@ -345,7 +351,7 @@ pub enum TokenState {
 }
 
 /// A join token without its secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TokenInfo {
     /// Its id.
     pub id: String,
@@ -358,6 +364,7 @@ pub struct TokenInfo {
     /// When it stops working.
     pub expires: Timestamp,
     /// The node that used it.
+    #[schemars(with = "Option<u64>")]
     pub used_by: Option<NodeId>,
     /// That node's name, if it is a member.
     #[serde(default)]
@@ -365,9 +372,10 @@ pub struct TokenInfo {
 }
 
 /// A database.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DatabaseInfo {
     /// Its name.
+    #[schemars(with = "String")]
     pub name: DbName,
     /// Its size in bytes.
     pub bytes: u64,
@@ -380,17 +388,19 @@ pub struct DatabaseInfo {
 }
 
 /// Create a database.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DatabaseRequest {
     /// Its name.
+    #[schemars(with = "String")]
     pub name: DbName,
 }
 
 /// What a database holds: what would be lost with it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DatabaseContents {
     /// Its name.
+    #[schemars(with = "String")]
     pub name: DbName,
     /// Its size in bytes.
     pub bytes: u64,
@@ -401,7 +411,7 @@ pub struct DatabaseContents {
 }
 
 /// What a table holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TableContents {
     /// Its name.
     pub name: String,
@@ -410,9 +420,10 @@ pub struct TableContents {
 }
 
 /// What a check of this node's own copy of a database found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DatabaseCheck {
     /// Its name.
+    #[schemars(with = "String")]
     pub name: DbName,
     /// The number of the committed state that was checked: how many commits it has seen.
     pub version: u64,
@@ -425,7 +436,7 @@ pub struct DatabaseCheck {
 }
 
 /// A database was created, or was there already.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Created {
     /// The database.
     pub database: DatabaseInfo,
@@ -434,7 +445,7 @@ pub struct Created {
 }
 
 /// A database is gone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Dropped {
     /// What was lost.
     pub contents: DatabaseContents,

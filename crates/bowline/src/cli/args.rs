@@ -101,6 +101,9 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Print completions for a shell
     Completions(CompletionsArgs),
+    /// Print the API as an OpenAPI document
+    #[command(hide = true)]
+    Openapi,
     /// Print the manual page, or write all pages into a directory
     Man(ManArgs),
 }

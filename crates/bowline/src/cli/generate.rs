@@ -1,4 +1,4 @@
-//! `bowline completions` and `bowline man`, made from the definition of the command line.
+//! `bowline completions` and `bowline man`, made from the definition of the command line; and the API's own description.
 
 use super::Context;
 use super::args::Cli;
@@ -12,6 +12,12 @@ pub(super) fn completions(_context: &Context, shell: clap_complete::Shell) -> Re
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "bowline", &mut script);
     bytes(&script)
+}
+
+pub(super) fn openapi() -> Result<(), Failure> {
+    let text =
+        serde_json::to_string_pretty(&api::control::openapi::document()).map_err(|e| failure::unprintable(&e))?;
+    bytes((text + "\n").as_bytes())
 }
 
 pub(super) fn man(context: &Context, dir: Option<&Path>) -> Result<(), Failure> {

@@ -1,0 +1,251 @@
+//! What the API can be asked for, one entry each.
+
+use super::{Content, Operation};
+use crate::control::access::{AccessRole, Grant};
+use crate::control::sql::{SqlDone, SqlStatement, SqlTransaction};
+use crate::control::types::{
+    AccessInfo, AccessIssued, AccessRequest, Created, DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest,
+    Dropped, Formed, InitRequest, JoinRequest, NodeInfo, Parted, Readiness, Status, TokenInfo, TokenIssued,
+    TokenRequest,
+};
+use AccessRole::{Admin, Operator, Viewer};
+use Content::{Json, Lines, Nothing, Other};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+fn of<T: JsonSchema>(types: &mut SchemaGenerator) -> Schema {
+    types.subschema_for::<T>()
+}
+
+/// Rows of a query.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "it is written piece by piece, and never built")]
+struct Rows {
+    /// The columns' names.
+    columns: Vec<String>,
+    /// A list of values for each row.
+    rows: Vec<Vec<serde_json::Value>>,
+}
+
+const PLAIN: Operation =
+    Operation { method: "GET", path: "/", role: None, does: "", query: &[], takes: Nothing, gives: Nothing };
+
+/// All of it, in the order of the guide's page.
+pub(in crate::control) const OPERATIONS: &[Operation] = &[
+    Operation { method: "GET", path: "/livez", does: "Whether the daemon lives", gives: Other("text/plain"), ..PLAIN },
+    Operation {
+        method: "GET",
+        path: "/readyz",
+        does: "Whether the node is ready; 503 and what it waits for if not",
+        query: &[("verbose", "A line for each unit instead")],
+        gives: Json(of::<Readiness>),
+        ..PLAIN
+    },
+    Operation {
+        method: "GET",
+        path: "/v1/openapi.json",
+        does: "This API as an OpenAPI document",
+        gives: Other("application/json"),
+        ..PLAIN
+    },
+    Operation {
+        method: "GET",
+        path: "/metrics",
+        role: Some(Viewer),
+        does: "What the node measures, for Prometheus",
+        gives: Other("application/openmetrics-text"),
+        ..PLAIN
+    },
+    Operation {
+        method: "GET",
+        path: "/v1/whoami",
+        role: Some(Viewer),
+        does: "Who is asking, and what they may do",
+        gives: Json(of::<Grant>),
+        ..PLAIN
+    },
+    Operation {
+        method: "GET",
+        path: "/v1/status",
+        role: Some(Viewer),
+        does: "The node and its cluster, as the node sees them",
+        gives: Json(of::<Status>),
+        ..PLAIN
+    },
+    Operation {
+        method: "POST",
+        path: "/v1/init",
+        role: Some(Admin),
+        does: "Start a cluster of one on this machine",
+        takes: Json(of::<InitRequest>),
+        gives: Json(of::<Formed>),
+        ..PLAIN
+    },
+    Operation {
+        method: "POST",
+        path: "/v1/join",
+        role: Some(Admin),
+        does: "Enter a cluster",
+        takes: Json(of::<JoinRequest>),
+        gives: Json(of::<Formed>),
+        ..PLAIN
+    },
+    Operation {
+        method: "POST",
+        path: "/v1/stop",
+        role: Some(Admin),
+        does: "Stop the daemon in order",
+        gives: Json(of::<Readiness>),
+        ..PLAIN
+    },
+    Operation {
+        method: "GET",
+        path: "/v1/nodes",
+        role: Some(Viewer),
+        does: "The members",
+        gives: Json(of::<Vec<NodeInfo>>),
+        ..PLAIN
+    },
+    Operation {
+        method: "DELETE",
+        path: "/v1/nodes/{name}",
+        role: Some(Admin),
+        does: "Remove a node",
+        query: &[
+            ("confirm", "The node's name, as the proof that somebody knows what is lost"),
+            ("force", "`true`: also if it does not answer, or if writes may stop"),
+        ],
+        gives: Json(of::<Parted>),
+        ..PLAIN
+    },
+    Operation {
+        method: "GET",
+        path: "/v1/tokens",
+        role: Some(Admin),
+        does: "The join tokens",
+        gives: Json(of::<Vec<TokenInfo>>),
+        ..PLAIN
+    },
+    Operation {
+        method: "POST",
+        path: "/v1/tokens",
+        role: Some(Admin),
+        does: "Make a join token",
+        takes: Json(of::<TokenRequest>),
+        gives: Json(of::<TokenIssued>),
+        ..PLAIN
+    },
+    Operation {
+        method: "DELETE",
+        path: "/v1/tokens/{id}",
+        role: Some(Admin),
+        does: "Make a join token useless",
+        gives: Json(of::<TokenInfo>),
+        ..PLAIN
+    },
+    Operation {
+        method: "GET",
+        path: "/v1/access",
+        role: Some(Admin),
+        does: "Who has access over HTTPS",
+        gives: Json(of::<Vec<AccessInfo>>),
+        ..PLAIN
+    },
+    Operation {
+        method: "POST",
+        path: "/v1/access",
+        role: Some(Admin),
+        does: "Give access, with a token",
+        takes: Json(of::<AccessRequest>),
+        gives: Json(of::<AccessIssued>),
+        ..PLAIN
+    },
+    Operation {
+        method: "DELETE",
+        path: "/v1/access/{name}",
+        role: Some(Admin),
+        does: "Take access away",
+        gives: Json(of::<AccessInfo>),
+        ..PLAIN
+    },
+    Operation {
+        method: "GET",
+        path: "/v1/databases",
+        role: Some(Viewer),
+        does: "The databases",
+        gives: Json(of::<Vec<DatabaseInfo>>),
+        ..PLAIN
+    },
+    Operation {
+        method: "POST",
+        path: "/v1/databases",
+        role: Some(Operator),
+        does: "Create a database",
+        takes: Json(of::<DatabaseRequest>),
+        gives: Json(of::<Created>),
+        ..PLAIN
+    },
+    Operation {
+        method: "GET",
+        path: "/v1/databases/{name}",
+        role: Some(Viewer),
+        does: "What a database holds: its tables, and how many rows they have",
+        gives: Json(of::<DatabaseContents>),
+        ..PLAIN
+    },
+    Operation {
+        method: "DELETE",
+        path: "/v1/databases/{name}",
+        role: Some(Operator),
+        does: "Drop a database on all members",
+        query: &[("confirm", "The database's name, as the proof that somebody knows what is lost")],
+        gives: Json(of::<Dropped>),
+        ..PLAIN
+    },
+    Operation {
+        method: "GET",
+        path: "/v1/databases/{name}/check",
+        role: Some(Viewer),
+        does: "Check this node's own copy",
+        gives: Json(of::<DatabaseCheck>),
+        ..PLAIN
+    },
+    Operation {
+        method: "GET",
+        path: "/v1/databases/{name}/file",
+        role: Some(Viewer),
+        does: "Export a database as a plain SQLite file",
+        gives: Other("application/vnd.sqlite3"),
+        ..PLAIN
+    },
+    Operation {
+        method: "PUT",
+        path: "/v1/databases/{name}/file",
+        role: Some(Operator),
+        does: "Import a plain SQLite file as a new database",
+        takes: Other("application/vnd.sqlite3"),
+        gives: Json(of::<DatabaseInfo>),
+        ..PLAIN
+    },
+    Operation {
+        method: "POST",
+        path: "/v1/databases/{name}/query",
+        role: Some(Viewer),
+        does: "Read rows",
+        query: &[
+            ("read", "`linearizable`, `bounded:DURATION` or `local`"),
+            ("deadline", "How long the statement may run: `250ms`, `5s`, `2m`"),
+            ("busy", "How long it waits for a majority"),
+        ],
+        takes: Json(of::<SqlStatement>),
+        gives: Lines(of::<Rows>),
+    },
+    Operation {
+        method: "POST",
+        path: "/v1/databases/{name}/execute",
+        role: Some(Operator),
+        does: "Write; for `sys` it takes an admin",
+        takes: Json(of::<SqlTransaction>),
+        gives: Json(of::<SqlDone>),
+        ..PLAIN
+    },
+];
