@@ -25,7 +25,7 @@ mod token;
 
 use crate::config::{NodeConfig, control_socket, default_state_dir};
 use api::control::{Client, Problem};
-use args::{Cli, Command, Global};
+use args::{Cli, Command};
 use clap::Parser;
 use contexts::Elsewhere;
 use failure::Failure;
@@ -53,14 +53,15 @@ struct Context {
 }
 
 impl Context {
-    fn new(global: &Global, run_node: RunNode) -> Result<Self, Failure> {
+    fn new(cli: &Cli, run_node: RunNode) -> Result<Self, Failure> {
+        let global = &cli.global;
         let state_dir = global.state_dir.clone().unwrap_or_else(default_state_dir);
         // The daemon may run in another directory than the shell.
         let state_dir = std::path::absolute(&state_dir).unwrap_or(state_dir);
         Ok(Self {
             socket: global.socket.clone().unwrap_or_else(|| control_socket(&state_dir)),
             state_dir,
-            elsewhere: contexts::chosen(global)?,
+            elsewhere: elsewhere(cli)?,
             timeout: Duration::from_secs(global.timeout),
             output: Output::new(global.output),
             run_node,
@@ -70,14 +71,9 @@ impl Context {
     /// The node or the cluster that the command is about.
     fn client(&self) -> Client {
         match &self.elsewhere {
-            None => self.here(),
+            None => Client::new(&self.socket, self.timeout),
             Some(elsewhere) => Client::remote(elsewhere.remote.clone(), self.timeout),
         }
-    }
-
-    /// The node of this machine.
-    fn here(&self) -> Client {
-        Client::new(&self.socket, self.timeout)
     }
 
     /// `bowline`, with the flags that lead to this node if they are not the defaults: for lines to paste.
@@ -104,7 +100,7 @@ pub fn main(run_node: RunNode) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return failure::usage(&error),
     };
-    let context = match Context::new(&cli.global, run_node).and_then(|context| check_place(&cli, context)) {
+    let context = match Context::new(&cli, run_node) {
         Ok(context) => context,
         Err(failure) => return failure.report(Output::new(cli.global.output)),
     };
@@ -122,26 +118,36 @@ pub fn main(run_node: RunNode) -> ExitCode {
     }
 }
 
-/// What a command does to this machine it does not do to another.
-fn check_place(cli: &Cli, context: Context) -> Result<Context, Failure> {
+/// The cluster that a command asks instead of the node of this machine, if it does. The contexts are read only for commands that may ask
+/// one, so that whatever is wrong with them neither keeps a daemon from starting nor `bowline context` from mending it.
+fn elsewhere(cli: &Cli) -> Result<Option<Elsewhere>, Failure> {
     let about_this_machine = match &cli.command {
         Command::Init(_) => "init",
         Command::Join(_) => "join",
         Command::Leave(_) => "leave",
         Command::Start(_) => "start",
         Command::Stop => "stop",
-        Command::Sql(_) if context.elsewhere.is_some() => {
-            return Err(failure::misuse(
-                "`bowline sql` talks to a node directly, and a context leads through the API",
-                "the shell speaks dqlite's protocol, which keeps a connection with its transactions",
-                "run it on a member (bowline sql --context local there); or send statements to POST /v1/databases/NAME/query",
-            ));
+        Command::Dev(_)
+        | Command::Context(_)
+        | Command::Explain(_)
+        | Command::Completions(_)
+        | Command::Openapi
+        | Command::Man(_) => return Ok(None),
+        Command::Sql(_) => {
+            return match contexts::chosen(&cli.global)? {
+                None => Ok(None),
+                Some(_) => Err(failure::misuse(
+                    "`bowline sql` talks to a node directly, and a context leads through the API",
+                    "the shell speaks dqlite's protocol, which keeps a connection with its transactions",
+                    "run it on a member; or send statements to POST /v1/databases/NAME/query. --context local asks the node of this machine",
+                )),
+            };
         }
-        _ => return Ok(context),
+        _ => return contexts::chosen(&cli.global),
     };
     // The current context is for the other commands.
-    if cli.global.host.is_none() && cli.global.context.as_deref().is_none_or(|name| name == "local") {
-        return Ok(Context { elsewhere: None, ..context });
+    if cli.global.host.is_none() && cli.global.context.as_deref().is_none_or(|name| name == contexts::LOCAL) {
+        return Ok(None);
     }
     Err(failure::misuse(
         format!("`bowline {about_this_machine}` is about the machine it is run on"),

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// The name that means the node of this machine.
-const LOCAL: &str = "local";
+pub(super) const LOCAL: &str = "local";
 
 /// A cluster elsewhere that a command is to ask.
 #[derive(Debug, Clone)]

@@ -91,8 +91,18 @@ fn a_person_elsewhere_does_what_their_role_lets_them_until_it_is_revoked() {
     bowline(&["stop"]).refused(3, "BL-API-005", "no Bowline daemon answers");
     assert_eq!(bowline(&["stop", "--context", "shop"]).code, Some(2));
 
+    assert_eq!(bowline(&["sql", "shop", "select 1"]).code, Some(2));
+
     machine.say(&["access", "revoke", "anna"]).done();
     bowline(&["status"]).refused(1, "BL-API-010", "this client is not known");
+
+    // Contexts that make no sense hinder nobody from mending them, and no daemon.
+    let kept = desk.path("config").join("bowline/contexts.toml");
+    std::fs::write(&kept, "current = \"gone\"\n").unwrap();
+    bowline(&["status"]).refused(1, "BL-CLI-012", "there is no context gone");
+    bowline(&["stop"]).refused(3, "BL-API-005", "no Bowline daemon answers");
+    bowline(&["context", "use", "local"]).done();
+    bowline(&["status"]).refused(3, "BL-API-005", "no Bowline daemon answers");
 
     // A token in the environment is enough; with --host it is used there.
     let token = machine.say(&["access", "add", "bob", "--role", "operator"]).done();

@@ -34,11 +34,6 @@ impl Remote {
         Ok(Self { addresses, tls: Arc::new(tls), authorization })
     }
 
-    /// Where the members are.
-    pub fn addresses(&self) -> &[String] {
-        &self.addresses
-    }
-
     /// A connection to the first member that lets a client in, and the request as it is sent there. Cancel-safe.
     pub(super) async fn connect(
         &self,
