@@ -2,6 +2,7 @@
 
 mod cluster;
 mod forming;
+mod lost;
 mod opening;
 mod power;
 mod registers;
@@ -10,8 +11,15 @@ mod rot;
 use crate::Scenario;
 
 /// All of them.
-pub const ALL: &[Scenario] =
-    &[registers::SCENARIO, cluster::SCENARIO, forming::SCENARIO, opening::SCENARIO, power::SCENARIO, rot::SCENARIO];
+pub const ALL: &[Scenario] = &[
+    registers::SCENARIO,
+    cluster::SCENARIO,
+    forming::SCENARIO,
+    lost::SCENARIO,
+    opening::SCENARIO,
+    power::SCENARIO,
+    rot::SCENARIO,
+];
 
 /// The one of that name.
 pub fn find(name: &str) -> Option<&'static Scenario> {

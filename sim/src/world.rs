@@ -13,7 +13,7 @@ use fault::Links;
 use futures::future::BoxFuture;
 use lifecycle::Shutdown;
 use rt::sim::{Disk, Node, Strike};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -65,6 +65,8 @@ pub struct World<'a> {
     next_repair: u64,
     looked_at: Duration,
     clients: Vec<Guest>,
+    /// Machines that are gone until they are found.
+    lost: BTreeSet<u64>,
 }
 
 /// A client's machine.
@@ -143,6 +145,7 @@ impl World<'_> {
             next_repair: 0,
             looked_at: Duration::ZERO,
             clients: Vec::new(),
+            lost: BTreeSet::new(),
         }
     }
 
@@ -199,6 +202,22 @@ impl World<'_> {
         }
     }
 
+    /// A machine burns, as far as anybody can tell.
+    pub fn lose(&mut self, id: u64) {
+        self.lost.insert(id);
+        if let Some(machine) = self.machines.get(&id) {
+            machine.node.disk().power_cut();
+        }
+        self.take_down(id, Duration::MAX);
+    }
+
+    /// It was only switched off.
+    pub fn find(&mut self, id: u64) {
+        if self.lost.remove(&id) {
+            self.bring_up(id);
+        }
+    }
+
     /// Lets these faults happen.
     pub fn plan(&mut self, plan: Vec<(Duration, Fault)>) {
         self.plan = plan.into();
@@ -242,7 +261,8 @@ impl World<'_> {
     fn tend(&mut self) {
         let now = self.now();
         for id in self.nodes() {
-            let Some(machine) = self.machines.get_mut(&id) else { continue };
+            let lost = self.lost.contains(&id);
+            let Some(machine) = self.machines.get_mut(&id).filter(|_| !lost) else { continue };
             let strikes = machine.node.take_strikes();
             let fell =
                 strikes.iter().any(|s| matches!(s, Strike::Kill | Strike::PowerCut)) || machine.node.disk().is_off();
@@ -301,7 +321,7 @@ impl World<'_> {
         self.links.clear();
         self.reapply_cuts();
         let now = self.now();
-        for machine in self.machines.values_mut() {
+        for (_, machine) in self.machines.iter_mut().filter(|(id, _)| !self.lost.contains(*id)) {
             machine.node.disk().forget_faults();
             machine.node.disk().set_profile(rt::sim::DiskProfile::default());
             if machine.up_at.is_some() {

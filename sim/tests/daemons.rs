@@ -40,6 +40,11 @@ fn daemons_answer_nobody_before_they_are_ready() {
     one_seed_is_one_history("opening", 3..4);
 }
 
+#[test]
+fn daemons_keep_their_promises_when_machines_are_lost_for_good() {
+    one_seed_is_one_history("lost", 3..4);
+}
+
 /// An oracle that its mutant passes is none. The first seed is known to show it; every change of the product makes other histories, so
 /// that some more are tried.
 fn is_caught(scenario: &str, mutant: &str, seeds: std::ops::Range<u64>) {
@@ -72,6 +77,11 @@ fn a_database_left_behind_by_the_leader_of_sys_is_caught() {
 #[test]
 fn a_leader_that_waits_for_ever_to_hand_over_is_caught() {
     is_caught("forming", "raft.wait-for-the-silent", 45..65);
+}
+
+#[test]
+fn a_recovery_from_any_copy_at_hand_is_caught() {
+    is_caught("lost", "cluster.recover-from-here", 4..44);
 }
 
 #[test]

@@ -11,6 +11,7 @@ pub mod metrics;
 pub mod openapi;
 mod ops;
 mod problem;
+mod recovery;
 mod routes;
 mod serve;
 pub mod sql;
@@ -22,6 +23,7 @@ pub use axum::Router;
 pub use client::{Client, ClientError, Remote};
 pub use ops::{ByteStream, Control, Export};
 pub use problem::{PAGES, Problem, ProblemKind};
+pub use recovery::{Recovery, RecoveryDatabase, RecoveryNode, RecoveryRequest};
 pub use routes::router;
 pub use serve::{Entrance, serve};
 pub use types::{

@@ -17,6 +17,7 @@ mod generate;
 mod node;
 mod output;
 mod progress;
+mod recover;
 mod signals;
 mod sql;
 mod start;
@@ -168,6 +169,7 @@ async fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Token(command) => token::run(context, command).await,
         Command::Access(command) => access::run(context, command).await,
         Command::Context(command) => contexts::run(context, command).await,
+        Command::Recover(args) => recover::run(context, &args).await,
         Command::Dev(args) => dev::run(context, &args).await,
         Command::Start(args) => start::run(context, args).await,
         Command::Stop => start::stop(context).await,

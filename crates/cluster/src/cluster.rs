@@ -4,9 +4,11 @@ mod damaged;
 mod directory;
 mod handover;
 mod parting;
+mod recovery;
 mod service;
 
 pub use handover::hand_over;
+pub use recovery::{Recovery, Reseed};
 
 use crate::authority::{Authority, NodeKey};
 use crate::controller::{self, Pass, leads};
@@ -28,7 +30,7 @@ use rpc::{CallError, Class, Fingerprint, Handler, Mesh, Service};
 use rt::sync::watch;
 use rt::time::Instant;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use store::ReadLevel;
 use tokio::sync::Notify;
@@ -63,6 +65,8 @@ pub(crate) struct Inner {
     desk: Arc<Desk>,
     pub(crate) nudge: Notify,
     pub(crate) passed: watch::Sender<Option<Pass>>,
+    /// Who recovers the cluster, since its last survey.
+    recovering: Mutex<Option<(NodeId, Instant)>>,
 }
 
 /// What a node was given to do.
@@ -103,6 +107,7 @@ impl Cluster {
             desk,
             nudge: Notify::new(),
             passed: watch::channel(None).0,
+            recovering: Mutex::default(),
         });
         drop(scope.spawn_droppable("directory", directory::follow(Arc::clone(&inner))));
         drop(scope.spawn_droppable("damaged", damaged::ask(Arc::clone(&inner))));

@@ -211,6 +211,32 @@ pub enum ClusterError {
         /// How long was waited.
         waited: Duration,
     },
+    /// No database has lost its majority: a recovery would only do harm.
+    #[error("every database has its majority: there is nothing to recover{}", but_down(lost))]
+    MajorityThere {
+        /// The members that do not answer, by name.
+        lost: Vec<String>,
+    },
+    /// Nothing can be recovered by a node that has no copy of `sys`.
+    #[error("this node has no copy of the cluster's own database{}", but_have(others))]
+    NoCopy {
+        /// Who has one.
+        others: Vec<NodeId>,
+    },
+    /// Another member recovers the cluster.
+    #[error("node {by} recovers the cluster")]
+    Recovering {
+        /// Which.
+        by: NodeId,
+    },
+    /// The members to be given up are not those that do not answer.
+    #[error("these do not answer: {}; to be given up were: {}", or_none(lost), or_none(named))]
+    OthersLost {
+        /// Who is to be given up.
+        named: Vec<String>,
+        /// Who does not answer.
+        lost: Vec<String>,
+    },
     /// Somebody of that name has access.
     #[error("{name} has access already")]
     AccessExists {
@@ -236,6 +262,19 @@ pub enum ClusterError {
         /// What it said.
         message: String,
     },
+}
+
+fn but_down(lost: &[String]) -> String {
+    if lost.is_empty() { String::new() } else { format!(" (without an answer: {})", lost.join(", ")) }
+}
+
+fn but_have(others: &[NodeId]) -> String {
+    let names: Vec<String> = others.iter().map(NodeId::to_string).collect();
+    if names.is_empty() { String::new() } else { format!("; these have: {}", names.join(", ")) }
+}
+
+fn or_none(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 impl ClusterError {
@@ -285,6 +324,10 @@ impl Fault for ClusterError {
             Self::LastMember { .. } => code::LAST_MEMBER,
             Self::UnsafeRemoval { .. } => code::UNSAFE_REMOVAL,
             Self::NotGone { .. } => code::NOT_GONE,
+            Self::MajorityThere { .. } => code::MAJORITY_THERE,
+            Self::NoCopy { .. } => code::NO_COPY,
+            Self::OthersLost { .. } => code::OTHERS_LOST,
+            Self::Recovering { .. } => code::RECOVERING,
             Self::AccessExists { .. } => code::ACCESS_EXISTS,
             Self::AccessUnknown { .. } => code::ACCESS_UNKNOWN,
             Self::Store(error) => error.code(),
@@ -299,7 +342,7 @@ impl Fault for ClusterError {
             Self::Unreachable { .. } => Disposition::Retry { after: Duration::from_secs(2) },
             Self::NoLeader | Self::NotPlaced { .. } => Disposition::Retry { after: Duration::from_millis(500) },
             Self::NotMember { .. } | Self::NoSuchNode { .. } | Self::AccessUnknown { .. } => Disposition::Gone,
-            Self::NotGone { .. } => Disposition::Retry { after: Duration::from_secs(1) },
+            Self::NotGone { .. } | Self::Recovering { .. } => Disposition::Retry { after: Duration::from_secs(1) },
             Self::Damaged { .. } | Self::Row { .. } => Disposition::Corrupt,
             Self::Certificate { .. } => Disposition::Bug,
             Self::Connect { error, .. } => error.disposition(),

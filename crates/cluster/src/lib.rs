@@ -23,7 +23,7 @@ mod token_rows;
 
 pub use access_rows::{AccessRole, AccessRow};
 pub use authority::Authority;
-pub use cluster::{Cluster, ClusterConfig, Placement, hand_over};
+pub use cluster::{Cluster, ClusterConfig, Placement, Recovery, Reseed, hand_over};
 pub use error::{ClusterError, PAGES};
 pub use identity::{Credentials, NodeIdentity, NodeRecord, Transport};
 pub use join::client::{JoinAs, Joined, join};

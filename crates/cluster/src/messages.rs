@@ -8,6 +8,7 @@ use raft::LogPos;
 use rpc::Fingerprint;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// The form of all messages here.
 pub(crate) const FORM: u16 = 1;
@@ -21,6 +22,10 @@ pub(crate) const ANNOUNCE: u16 = 2;
 pub(crate) const PROBE: u16 = 3;
 /// A member's logs were damaged: method of the cluster service.
 pub(crate) const DAMAGED: u16 = 4;
+/// What have you? Method of the cluster service.
+pub(crate) const SURVEY: u16 = 5;
+/// Go on alone: method of the cluster service; nothing out.
+pub(crate) const GO_ON_ALONE: u16 = 6;
 
 /// A machine asks to be let in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +114,44 @@ pub(crate) struct Withdrawn {
     pub(crate) groups: Vec<(GroupId, LogPos)>,
 }
 
+/// Somebody wants to know what a member has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Survey {
+    pub(crate) form: u16,
+    /// To recover: nobody else may for a while.
+    pub(crate) to_recover: bool,
+}
+
+/// What a member has of every group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SurveyAnswer {
+    pub(crate) form: u16,
+    pub(crate) groups: Vec<GroupSurvey>,
+}
+
+/// What a member has of one group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GroupSurvey {
+    pub(crate) group: GroupId,
+    /// The last entry of its log.
+    pub(crate) last: Option<LogPos>,
+    /// The members by that log, and the entry that made them.
+    pub(crate) voters: Vec<BTreeSet<NodeId>>,
+    pub(crate) members_since: Option<LogPos>,
+    /// Not failed, stopped, or waiting for its disk.
+    pub(crate) runs: bool,
+    /// Not damaged.
+    pub(crate) is_whole: bool,
+}
+
+/// Somebody has decided that a group shall go on from this member, whose log ends there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GoOnAlone {
+    pub(crate) form: u16,
+    pub(crate) group: GroupId,
+    pub(crate) last: LogPos,
+}
+
 /// The member has its role.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Announced {
@@ -134,12 +177,28 @@ pub enum MessageKind {
     Damaged,
     /// In which groups it has no vote any more.
     Withdrawn,
+    /// Somebody wants to know what a member has.
+    Survey,
+    /// What a member has of every group.
+    SurveyAnswer,
+    /// A member shall go on alone.
+    GoOnAlone,
 }
 
 impl MessageKind {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Join, Self::JoinFor, Self::Joined, Self::Announce, Self::Announced, Self::Damaged, Self::Withdrawn];
+    pub const ALL: [Self; 10] = [
+        Self::Join,
+        Self::JoinFor,
+        Self::Joined,
+        Self::Announce,
+        Self::Announced,
+        Self::Damaged,
+        Self::Withdrawn,
+        Self::Survey,
+        Self::SurveyAnswer,
+        Self::GoOnAlone,
+    ];
 
     /// Reads `bytes` and writes what was read: none if they are no such message.
     pub fn recode(self, bytes: &[u8]) -> Option<Bytes> {
@@ -151,6 +210,9 @@ impl MessageKind {
             Self::Announced => again::<Announced>(bytes),
             Self::Damaged => again::<Damaged>(bytes),
             Self::Withdrawn => again::<Withdrawn>(bytes),
+            Self::Survey => again::<Survey>(bytes),
+            Self::SurveyAnswer => again::<SurveyAnswer>(bytes),
+            Self::GoOnAlone => again::<GoOnAlone>(bytes),
         }
     }
 }

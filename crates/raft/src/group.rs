@@ -1,22 +1,26 @@
 //! One replicated group, as its node sees it.
 
 mod core;
+mod reseed;
 mod steward;
 
 pub(crate) use self::core::{Core, is_leading};
 pub(crate) use steward::{Damage, run as steward, start, step_over_damage};
 
+use crate::engine::serve::is_running;
 use crate::engine::{Data, Reply, change_error, write_error};
 use crate::{ChangeError, LogPos, MembershipView, ProposeError, ReadError};
 use base::{GroupId, LogIndex, NodeId, Term};
 use bytes::Bytes;
 use openraft::{BasicNode, ChangeMembers};
+use reseed::Order;
 use rt::sync::watch;
 use rt::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::oneshot;
 
 /// The longest payload of an entry, in bytes.
 pub const PAYLOAD_MAX: usize = 24 << 20;
@@ -257,6 +261,37 @@ impl Group {
             self.change(ChangeMembers::RemoveNodes([node.0].into()), false).await
         } else {
             Ok(())
+        }
+    }
+
+    /// The last entry in the log here: what this node could go on from.
+    pub fn last_position(&self) -> Option<LogPos> {
+        let head = self.0.log.head(self.0.id);
+        head.last.max(head.purged)
+    }
+
+    /// Makes this node the only member, for a group whose majority is lost for good. It goes on from its own log, of which `last` must be
+    /// the last entry; the others start again from it when they are added. What only those had acknowledged who are lost is lost. Gives
+    /// the entry that made it so. Refused while this node leads with a majority, or if its log has grown since.
+    ///
+    /// Never to be done on two members, and never while a majority may still be at work somewhere: two groups of one name would
+    /// go on, each without the other. Not cancel-safe: it may be done all the same.
+    pub async fn go_on_alone(&self, last: LogPos) -> Result<LogPos, ChangeError> {
+        if !is_running(&self.0.status.borrow().state) {
+            return Err(self.0.why_stopped());
+        }
+        if self.lease().is_ok() {
+            return Err(ChangeError::Refused { why: "this node leads it, with a majority".to_owned() });
+        }
+        let (done, outcome) = oneshot::channel();
+        self.0.set_order(Some(Order { last, done }));
+        match rt::time::timeout(CHANGE_DEADLINE, outcome).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(self.0.why_stopped()),
+            Err(_) => {
+                self.0.set_order(None);
+                Err(ChangeError::Unknown { why: "the group did not stop in time".to_owned() })
+            }
         }
     }
 

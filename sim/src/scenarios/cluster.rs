@@ -9,16 +9,16 @@
 
 mod board;
 mod client;
+mod crowd;
 mod daemon;
 mod wire;
 
-use crate::check::{check_appends, check_registers};
 use crate::run::{Broken, Run, Scenario};
 use crate::world::{Fault, FaultMix, Oracle, Shape, Software, World, WorldConfig, schedule};
 pub(super) use board::Board;
+pub(super) use crowd::Crowd;
 pub(super) use daemon::{Daemon, EXPECTED_LOGS, HTTPS_PORT, sizes};
 
-use client::{Histories, Plan};
 use rt::sim::Dice;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,11 +32,10 @@ pub(super) const SCENARIO: Scenario = Scenario {
     mutants: &["raft.acknowledge-before-sync", "raft.lease-for-ever"],
 };
 
-const CLIENTS: u64 = 4;
 /// How long a cluster may take to form when nothing goes wrong.
-const FORMING: Duration = Duration::from_secs(30);
+pub(super) const FORMING: Duration = Duration::from_secs(30);
 /// How long it may take after everything was repaired until all clients were served, and then until all copies are equal.
-const LIVENESS: Duration = Duration::from_mins(1);
+pub(super) const LIVENESS: Duration = Duration::from_mins(1);
 const CONVERGENCE: Duration = Duration::from_secs(30);
 
 /// What goes wrong from `begin` on, by time.
@@ -84,25 +83,7 @@ pub(super) fn tell(run: &Run, story: Story) -> Result<(), Broken> {
     let software: Arc<dyn Software> =
         Arc::new(Daemon { board: board.clone(), sizes: sizes(&mut dice), nodes: config.nodes });
     let mut world = World::new(run, &config, &software);
-    let histories = Histories::default();
-    let (have_homes, is_heavy) = (dice.chance(1, 2), dice.chance(1, 4));
-    let pause_max = Duration::from_millis(*dice.pick(&[100, 100, 1000]).unwrap_or(&100));
-    // A reader that is cut off together with the leader hears nothing of what others write: nothing but the leader's lease keeps
-    // it from being told what was.
-    let readers = if have_homes { config.nodes } else { 0 };
-    let clients = (0..CLIENTS).map(|_| (have_homes.then(|| 1 + dice.below(config.nodes)), false));
-    for (home, only_reads) in clients.chain((1..=readers).map(|node| (Some(node), true))).collect::<Vec<_>>() {
-        let plan = Plan {
-            nodes: config.nodes,
-            home,
-            only_reads,
-            pause_max,
-            is_heavy,
-            board: board.clone(),
-            histories: histories.clone(),
-        };
-        world.client(home, move |number| client::work(number, plan));
-    }
+    let crowd = Crowd::from_dice(&mut dice, &mut world, config.nodes, &board);
     let mut oracles: Vec<Box<dyn Oracle>> = vec![Box::new(board.clone())];
 
     if story.is_formed_in_peace {
@@ -119,22 +100,5 @@ pub(super) fn tell(run: &Run, story: Story) -> Result<(), Broken> {
 
     world.heal();
     board.heal();
-    world.run(world.now() + LIVENESS, &mut oracles, World::clients_done)?;
-    run.count("calls", histories.calls());
-    run.count("answers", histories.answers());
-    run.count("checks", board.checks());
-    check_registers(&histories.registers.entries())?;
-    check_appends(&histories.lists.entries())?;
-    if !world.clients_done() {
-        return Err(Broken::new("liveness", "a client could not finish within a minute after everything was repaired"));
-    }
-    let equal = board.clone();
-    world.run(world.now() + CONVERGENCE, &mut oracles, move |_| equal.is_converged(config.nodes))?;
-    if !board.is_converged(config.nodes) {
-        return Err(Broken::new("convergence", format!("the copies differ: {}", board.copies())));
-    }
-    if histories.answers() < 40 {
-        return Err(Broken::new("vacuity", format!("only {} answers: nothing was shown", histories.answers())));
-    }
-    Ok(())
+    crowd.finish(run, &mut world, &mut oracles, &board, &(1..=config.nodes).collect())
 }

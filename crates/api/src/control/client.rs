@@ -7,6 +7,7 @@ pub use remote::Remote;
 use super::access::Grant;
 use super::ops::ByteStream;
 use super::problem::{PAGES, Problem, ProblemKind};
+use super::recovery::{Recovery, RecoveryRequest};
 use super::types::{
     AccessInfo, AccessIssued, AccessRequest, Created, DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest,
     Dropped, Formed, InitRequest, JoinRequest, NodeInfo, Parted, Readiness, Status, TokenInfo, TokenIssued,
@@ -193,6 +194,16 @@ impl Client {
     pub async fn node_remove(&self, name: &str, force: bool) -> Result<Parted, ClientError> {
         let name = escape(name);
         self.send(Method::DELETE, &format!("/v1/nodes/{name}?confirm={name}&force={force}"), empty()).await
+    }
+
+    /// See [`Control::recovery`](super::Control::recovery).
+    pub async fn recovery(&self) -> Result<Recovery, ClientError> {
+        self.get("/v1/recovery").await
+    }
+
+    /// See [`Control::recover`](super::Control::recover).
+    pub async fn recover(&self, request: &RecoveryRequest) -> Result<Recovery, ClientError> {
+        self.post("/v1/recovery", request).await
     }
 
     /// See [`Control::init`](super::Control::init).

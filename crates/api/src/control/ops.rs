@@ -3,6 +3,7 @@
 use super::access::{Credential, Grant};
 use super::metrics::Metrics;
 use super::problem::Problem;
+use super::recovery::{Recovery, RecoveryRequest};
 use super::sql::{SqlDone, SqlRows};
 use super::types::{
     AccessInfo, AccessIssued, AccessRequest, Created, DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest,
@@ -30,7 +31,7 @@ pub struct Export {
 ///
 /// Dropping a returned future stops the waiting, not the work: a join or a drop that was begun goes on, and asking again
 /// finds its outcome. Requests about data are only made while [`ready`](Self::ready) says so: the router answers 503 with
-/// Retry-After before that, and asks `status`, `init`, `join` and `stop` at any time.
+/// Retry-After before that, and asks `status`, `init`, `join`, `recovery`, `recover` and `stop` at any time.
 pub trait Control: Send + Sync + 'static {
     /// Where the node is in its life. Quick, never waits.
     fn ready(&self) -> Readiness;
@@ -50,6 +51,13 @@ pub trait Control: Send + Sync + 'static {
     /// Removes a node, this one too. Answers when it has gone. Without `force` it is refused where it would cost something: see the page of
     /// BL-CLU-027.
     fn node_remove(&self, name: &str, force: bool) -> BoxFuture<'_, Result<Parted, Problem>>;
+
+    /// What a recovery from the loss of a majority would do. Changes nothing. A conflict if there is nothing to recover.
+    fn recovery(&self) -> BoxFuture<'_, Result<Recovery, Problem>>;
+
+    /// Makes the databases go on that have lost their majority, and takes the lost members out. Refused as unsafe unless exactly those are
+    /// given up that do not answer.
+    fn recover(&self, request: RecoveryRequest) -> BoxFuture<'_, Result<Recovery, Problem>>;
 
     /// Starts a cluster of one. Answers when the node is ready. On a member it is a conflict that names the cluster.
     fn init(&self, request: InitRequest) -> BoxFuture<'_, Result<Formed, Problem>>;

@@ -62,6 +62,7 @@ pub fn router(control: Arc<dyn Control>) -> Router {
     let state =
         Router::new().route("/metrics", get(page)).route("/v1/status", get(status)).route("/v1/whoami", get(whoami));
     let life = Router::new().route("/v1/init", post(init)).route("/v1/join", post(join)).route("/v1/stop", post(stop));
+    let life = life.merge(super::recovery::routes());
     Router::new()
         .route("/livez", get(|| async { "alive\n" }))
         .route("/readyz", get(readyz))

@@ -7,8 +7,8 @@ use crate::control::sql::{SqlDone, SqlRows};
 use crate::control::{
     AccessInfo, AccessIssued, AccessRequest, ByteStream, Client, ClientError, Control, Created, DatabaseCheck,
     DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Entrance, Export, Formed, InitRequest, JoinRequest,
-    NodeInfo, NodeState, PAGES, Parted, Problem, ProblemKind, Readiness, Reboot, Status, TokenInfo, TokenIssued,
-    TokenRequest, UnitStatus, router, serve,
+    NodeInfo, NodeState, PAGES, Parted, Problem, ProblemKind, Readiness, Reboot, Recovery, RecoveryRequest, Status,
+    TokenInfo, TokenIssued, TokenRequest, UnitStatus, router, serve,
 };
 use axum::Router;
 use axum::body::Body;
@@ -89,6 +89,12 @@ impl Control for Node {
     }
     fn node_remove(&self, name: &str, _: bool) -> BoxFuture<'_, Result<Parted, Problem>> {
         ready(refused(&format!("asked for {name:?}")))
+    }
+    fn recovery(&self) -> BoxFuture<'_, Result<Recovery, Problem>> {
+        ready(refused("nothing is lost"))
+    }
+    fn recover(&self, request: RecoveryRequest) -> BoxFuture<'_, Result<Recovery, Problem>> {
+        ready(refused(&format!("asked to give up {:?}", request.give_up)))
     }
     fn init(&self, _: InitRequest) -> BoxFuture<'_, Result<Formed, Problem>> {
         ready(refused("a member already"))

@@ -91,6 +91,8 @@ pub enum Command {
     /// Clusters that this user asks from afar
     #[command(subcommand, arg_required_else_help = true)]
     Context(ContextCommand),
+    /// Go on after the majority of the machines is lost for good
+    Recover(RecoverArgs),
     /// Run a throw-away cluster in this terminal, until Ctrl-C
     Dev(DevArgs),
     /// Run the daemon in the foreground
@@ -325,6 +327,17 @@ pub struct LeaveArgs {
     /// Also if it does not answer, or if others are down and writes may stop
     #[arg(long)]
     pub force: bool,
+}
+
+/// `bowline recover`.
+#[derive(Debug, Clone, Args)]
+pub struct RecoverArgs {
+    /// Only show what would be done
+    #[arg(long, conflicts_with = "yes")]
+    pub dry_run: bool,
+    /// Do it, without asking for the names of the lost machines
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// `bowline token`.

@@ -125,7 +125,7 @@ pub(super) const FILE_EXISTS: ErrorPage = ErrorPage {
 pub(super) const NOT_CONFIRMED: ErrorPage = ErrorPage {
     code: Code("BL-CLI-004"),
     title: "Refused: it cannot be undone and was not confirmed",
-    cause: "The command removes a database, or a machine from its cluster, and nobody at a terminal confirmed it by typing the name.",
+    cause: "The command removes a database, or machines from their cluster, and nobody at a terminal confirmed it by typing the name.",
     next: "repeat with --yes; before `db drop`, `bowline db export NAME` keeps a copy",
 };
 pub(super) const DAEMON_FAILED: ErrorPage = ErrorPage {

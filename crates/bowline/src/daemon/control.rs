@@ -5,6 +5,7 @@ mod databases;
 mod forming;
 mod membership;
 mod metrics;
+mod recovery;
 mod sql;
 
 use super::node::{Names, Node, Phase};
@@ -14,7 +15,8 @@ use api::control::sql::{SqlDone, SqlRows};
 use api::control::{
     AccessInfo, AccessIssued, AccessRequest, ByteStream, Control, Created, DatabaseCheck, DatabaseContents,
     DatabaseInfo, DatabaseRequest, Dropped, Export, Formed, InitRequest, JoinRequest, NodeInfo, NodeState, Parted,
-    Problem, ProblemKind, Readiness, Reboot, Status, TokenInfo, TokenIssued, TokenRequest, UnitStatus,
+    Problem, ProblemKind, Readiness, Reboot, Recovery, RecoveryRequest, Status, TokenInfo, TokenIssued, TokenRequest,
+    UnitStatus,
 };
 use base::{DbName, Fault};
 use cluster::Cluster;
@@ -126,6 +128,14 @@ impl Control for Node {
     fn node_remove(&self, name: &str, force: bool) -> BoxFuture<'_, Result<Parted, Problem>> {
         let name = name.to_owned();
         async move { membership::remove(self, &name, force).await }.boxed()
+    }
+
+    fn recovery(&self) -> BoxFuture<'_, Result<Recovery, Problem>> {
+        recovery::plan(self).boxed()
+    }
+
+    fn recover(&self, request: RecoveryRequest) -> BoxFuture<'_, Result<Recovery, Problem>> {
+        recovery::recover(self, request).boxed()
     }
 
     fn init(&self, request: InitRequest) -> BoxFuture<'_, Result<Formed, Problem>> {

@@ -14,11 +14,6 @@ fn names(machine: &Machine) -> Vec<String> {
     nodes.as_array().unwrap().iter().map(|node| node["name"].as_str().unwrap().to_owned()).collect()
 }
 
-fn belongs_to_nothing(machine: &Machine) -> bool {
-    let status = machine.say(&["status", "-o", "json"]);
-    status.code == Some(3) && status.out.contains("\"state\": \"unformed\"")
-}
-
 #[test]
 fn a_machine_leaves_and_joins_again_and_the_last_one_stays() {
     let machines = [Machine::new(), Machine::new(), Machine::new()];
@@ -32,7 +27,7 @@ fn a_machine_leaves_and_joins_again_and_the_last_one_stays() {
     one.say(&["leave"]).refused(4, "BL-CLI-004", "leaving with box1 was not confirmed");
     let left = one.say(&["leave", "--yes"]).done();
     assert!(left.starts_with("box1 left. Two machines are left") && left.contains("/left-"), "{left}");
-    assert!(belongs_to_nothing(one), "{:?}", one.say(&["status"]));
+    assert!(one.belongs_to_nothing(), "{:?}", one.say(&["status"]));
     assert_eq!(names(two), ["box2", "box3"]);
     assert_eq!(three.say(&["sql", "shop", "SELECT x FROM t"]).done(), "1\n");
 
@@ -43,7 +38,7 @@ fn a_machine_leaves_and_joins_again_and_the_last_one_stays() {
 
     two.say(&["node", "remove", "box9", "--yes"]).refused(1, "BL-CLU-025", "there is no node box9");
     two.say(&["node", "remove", "box3", "--yes"]).done();
-    until("box3 belongs to no cluster", || belongs_to_nothing(three).then_some(()));
+    until("box3 belongs to no cluster", || three.belongs_to_nothing().then_some(()));
     let last = two.say(&["node", "remove", "box1", "--yes"]).done();
     assert!(last.starts_with("box1 left. One machine is left"), "{last}");
     two.say(&["leave", "--yes", "--force"]).refused(1, "BL-CLU-026", "box2 is the only member");
@@ -63,7 +58,7 @@ fn a_machine_that_is_down_is_removed_by_force_and_learns_of_it_when_it_comes_bac
     one.say(&["node", "remove", "box3", "--yes", "--force"]).done();
     assert_eq!(names(one), ["box1", "box2"]);
     let _daemon = three.start();
-    until("box3 belongs to no cluster", || belongs_to_nothing(three).then_some(()));
+    until("box3 belongs to no cluster", || three.belongs_to_nothing().then_some(()));
     let aside = std::fs::read_dir(three.state_dir()).unwrap().find_map(|entry| {
         let path = entry.ok()?.path();
         path.file_name()?.to_str()?.starts_with("left-").then_some(path)

@@ -189,6 +189,13 @@ impl Machine {
         until("ready", || (self.say(&["status"]).code == Some(0)).then_some(()));
     }
 
+    /// Whether its daemon runs and is in no cluster.
+    #[track_caller]
+    pub(crate) fn belongs_to_nothing(&self) -> bool {
+        let status = self.say(&["status", "-o", "json"]);
+        status.code == Some(3) && status.out.contains("\"state\": \"unformed\"")
+    }
+
     /// Its daemons: the processes that name this machine's directory on their command line, and `start`.
     pub(crate) fn daemons(&self) -> Vec<Pid> {
         let dir = self.dir.path().to_str().unwrap().as_bytes();

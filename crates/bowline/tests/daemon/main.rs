@@ -15,6 +15,7 @@ mod leaving;
 mod lifetime;
 mod machine;
 mod membership;
+mod recovery;
 mod served_before_ready;
 mod service_manager;
 mod sql_over_http;

@@ -2,7 +2,10 @@
 
 use super::Inner;
 use crate::ClusterError;
-use crate::messages::{ANNOUNCE, Announce, DAMAGED, Damaged, PROBE, REDEEM_FOR, decode, encode};
+use crate::messages::{
+    ANNOUNCE, Announce, DAMAGED, Damaged, FORM, GO_ON_ALONE, PROBE, REDEEM_FOR, SURVEY, Survey, SurveyAnswer, decode,
+    encode,
+};
 use base::NodeId;
 use bytes::Bytes;
 use futures::FutureExt;
@@ -23,6 +26,8 @@ impl Handler for ForMembers {
                 ANNOUNCE => inner.announce(node, body, deadline).await,
                 PROBE => Ok(Bytes::new()),
                 DAMAGED => inner.told_of_damage(node, &body).await,
+                SURVEY => inner.survey_for(node, &body),
+                GO_ON_ALONE => inner.go_on_alone_for(node, &body).await,
                 other => Err(ClusterError::Message { why: format!("this version knows no method {other}") }),
             };
             answer.map_err(|error| Refusal::of(&error))
@@ -39,6 +44,18 @@ impl Inner {
             return encode(&self.withdraw_votes(&damaged).await);
         }
         Err(ClusterError::Message { why: format!("it speaks of {}'s logs", damaged.node) })
+    }
+
+    fn survey_for(&self, caller: Option<NodeId>, body: &Bytes) -> Result<Bytes, ClusterError> {
+        let survey: Survey = decode(body)?;
+        let caller = caller.ok_or_else(|| ClusterError::Message { why: "nobody asks".to_owned() })?;
+        encode(&SurveyAnswer { form: FORM, groups: self.surveyed(caller, survey.to_recover)? })
+    }
+
+    async fn go_on_alone_for(&self, caller: Option<NodeId>, body: &Bytes) -> Result<Bytes, ClusterError> {
+        let order = decode(body)?;
+        let caller = caller.ok_or_else(|| ClusterError::Message { why: "nobody orders it".to_owned() })?;
+        self.go_on_alone(caller, &order).await.map(|()| Bytes::new())
     }
 
     async fn announce(&self, caller: Option<NodeId>, body: Bytes, deadline: Instant) -> Result<Bytes, ClusterError> {

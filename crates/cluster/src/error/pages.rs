@@ -35,6 +35,10 @@ pub(crate) mod code {
     pub(crate) const KEY_IN_USE: Code = Code("BL-CLU-024");
     pub(crate) const ACCESS_EXISTS: Code = Code("BL-CLU-029");
     pub(crate) const ACCESS_UNKNOWN: Code = Code("BL-CLU-030");
+    pub(crate) const MAJORITY_THERE: Code = Code("BL-CLU-031");
+    pub(crate) const NO_COPY: Code = Code("BL-CLU-032");
+    pub(crate) const OTHERS_LOST: Code = Code("BL-CLU-033");
+    pub(crate) const RECOVERING: Code = Code("BL-CLU-034");
 }
 
 const fn page(code: Code, title: &'static str, cause: &'static str, next: &'static str) -> ErrorPage {
@@ -226,5 +230,32 @@ pub const PAGES: &[ErrorPage] = &[
         "Nobody of that name has access",
         "The name is misspelt, or its access was revoked already, or it expired.",
         "`bowline access list` shows who has access.",
+    ),
+    page(
+        code::MAJORITY_THERE,
+        "There is nothing to recover",
+        "A recovery makes databases go on that have lost the majority of their voters for good. Enough voters answer here: if there is no \
+         leader yet, there will be one in a moment.",
+        "`bowline status` shows how things are. A member that will not come back is taken out with `bowline node remove NAME --force`.",
+    ),
+    page(
+        code::NO_COPY,
+        "Nothing can be recovered on this node",
+        "It is a spare: it holds no copy of any database, and does not know the members.",
+        "Run `bowline recover` on a voter or a stand-by that is left; `bowline node list` showed the roles. If none is left, the data is in \
+         the state directories of the lost machines.",
+    ),
+    page(
+        code::OTHERS_LOST,
+        "Other members are lost than were given up",
+        "A recovery gives up exactly those members that do not answer, and only if somebody names them: one that still runs somewhere would \
+         go on as a cluster of its own.",
+        "`bowline recover --dry-run` shows who does not answer now.",
+    ),
+    page(
+        code::RECOVERING,
+        "Another member recovers the cluster",
+        "`bowline recover` runs on one machine at a time: two might choose differently from which copy a database goes on.",
+        "Wait for the other one to end; if its machine has fallen meanwhile, try again after half a minute.",
     ),
 ];

@@ -1,5 +1,6 @@
 //! What all parts of a group share on its node: the log, the state machine, and the engine while one runs.
 
+use super::reseed::Order;
 use crate::engine::machine::Machine;
 use crate::engine::network::Offers;
 use crate::engine::serve::Pulling;
@@ -20,6 +21,7 @@ use rt::time::Instant;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// What runs while the group does.
 #[derive(Clone)]
@@ -52,6 +54,9 @@ pub(crate) struct Core {
     is_quarantined: AtomicBool,
     /// Where the group's members stopped to count on the vote of this node, if a leader has said so since its log was damaged.
     vote_withdrawn: Mutex<Option<LogPos>>,
+    /// This node shall go on alone: its steward is told.
+    order: Mutex<Option<Order>>,
+    pub(crate) ordered: Notify,
     checkpointing: tokio::sync::Mutex<()>,
 }
 
@@ -90,6 +95,8 @@ impl Core {
             promised_until: Mutex::new(promised_until),
             is_quarantined: AtomicBool::new(head.quarantined),
             vote_withdrawn: Mutex::new(None),
+            order: Mutex::default(),
+            ordered: Notify::new(),
             checkpointing: tokio::sync::Mutex::default(),
         }
     }
@@ -142,6 +149,16 @@ impl Core {
     pub(crate) fn set_vote_withdrawn(&self, at: LogPos) {
         let mut known = self.vote_withdrawn.lock().unwrap_or_else(PoisonError::into_inner);
         *known = (*known).max(Some(at));
+    }
+
+    /// Tells the steward, or takes the order back.
+    pub(crate) fn set_order(&self, order: Option<Order>) {
+        *self.order.lock().unwrap_or_else(PoisonError::into_inner) = order;
+        self.ordered.notify_one();
+    }
+
+    pub(crate) fn take_order(&self) -> Option<Order> {
+        self.order.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     pub(crate) fn heard_from_leader(&self) {

@@ -8,6 +8,7 @@
 //!              |                              |
 //!              |                              +- the state machine failed, or lacks an entry that the disk lost: Failed (for good)
 //!              |                              +- anything else, and a machine that asks for it: start again after a while
+//!              +--told to go on alone--> the log is given a last entry that makes it so, and the engine starts again
 //!              +--told to stop--> Stopped
 //! ```
 
@@ -58,6 +59,7 @@ pub(crate) async fn start(core: &Arc<Core>) -> Result<Running, OpenError> {
 /// Why the engine is left alone.
 enum End {
     Told,
+    GoesOnAlone,
     Failed(String),
 }
 
@@ -93,6 +95,11 @@ pub(crate) async fn run(core: Arc<Core>, first: Running, leader_group: Option<wa
             End::Told => {
                 core.publish(Some(GroupState::Stopped));
                 return;
+            }
+            End::GoesOnAlone => {
+                if let Some(order) = core.take_order() {
+                    order.carry_out(&core).await;
+                }
             }
             End::Failed(why) => {
                 if step_over_damage(&core).await == Damage::Lost {
@@ -232,6 +239,7 @@ impl Care<'_> {
             tokio::select! {
                 biased;
                 () = cancelled.wait() => return End::Told,
+                () = self.core.ordered.notified() => return End::GoesOnAlone,
                 changed = server.changed() => {
                     if changed.is_err() || !self.caught_up(&server).await {
                         return self.ended();

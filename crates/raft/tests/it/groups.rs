@@ -257,3 +257,52 @@ async fn a_dropped_group_leaves_nothing_in_the_log() {
     assert_eq!(node.group.propose(Bytes::new()).await, Err(ProposeError::Stopped));
     world.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_member_goes_on_alone_when_the_majority_is_lost_and_others_start_again_from_it() {
+    let mut world = World::new(4).await;
+    world.initialize(&[1, 2, 3]).await;
+    for i in 0..20 {
+        world.propose(&format!("{i}")).await;
+    }
+    let last = world.propose("all have this").await.pos;
+    for node in [1, 2, 3].map(id) {
+        world.nodes[&node].group.wait_applied(last.index, soon()).await.unwrap();
+    }
+    let refused = world.leader().await.group.go_on_alone(last).await;
+    assert!(matches!(refused, Err(ChangeError::Refused { .. })), "a majority is there: {refused:?}");
+    // One is left, with an entry that nobody acknowledged.
+    let leader = world.leader().await.id;
+    let fallen: Vec<_> = [1, 2, 3].map(id).into_iter().filter(|node| *node != leader).collect();
+    for node in &fallen {
+        world.kill(*node).await;
+    }
+    let survivor = world.nodes[&leader].group.clone();
+    let alone = survivor.propose(Bytes::from("nobody else has this"));
+    assert!(rt::time::timeout(Duration::from_millis(200), alone).await.is_err(), "no majority has it");
+    let last = survivor.last_position().unwrap();
+    let other = raft::LogPos { index: LogIndex(last.index.0 + 1), ..last };
+    let deadline = soon();
+    while survivor.lease().is_ok() {
+        assert!(Instant::now() < deadline, "it still has its lease");
+        rt::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(matches!(survivor.go_on_alone(other).await, Err(ChangeError::Refused { .. })));
+    let at = survivor.go_on_alone(last).await.unwrap();
+    assert_eq!((at.index.0, at.node), (last.index.0 + 1, leader));
+    let after = world.propose("after").await;
+    assert_eq!(after.answer, Bytes::from("23"), "all entries of its log count");
+    assert_eq!(survivor.status().membership.all_voters(), [leader].into());
+    // A machine that was there before, and one that was not, start again from it.
+    let back = fallen[0];
+    world.start(back).await;
+    for node in [back, id(4)] {
+        survivor.add_learner(node, world.address(node)).await.unwrap();
+    }
+    survivor.change_voters([leader, back, id(4)].into()).await.unwrap();
+    let last = world.propose("three again").await.pos.index;
+    for node in [leader, back, id(4)] {
+        world.nodes[&node].group.wait_applied(last, soon()).await.unwrap();
+    }
+    world.end().await;
+}

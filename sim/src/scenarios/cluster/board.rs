@@ -28,7 +28,18 @@ struct Known {
     /// The newest check of each copy: node and database.
     newest: BTreeMap<(u64, String), (u64, String)>,
     checks: u64,
+    /// The clients pause.
+    is_quiet: bool,
+    loss: Loss,
     broken: Option<Broken>,
+}
+
+/// Machines that are gone for good.
+#[derive(Debug, Default)]
+struct Loss {
+    machines: BTreeSet<u64>,
+    /// The others go on without them.
+    is_recovered: bool,
 }
 
 impl Board {
@@ -93,8 +104,48 @@ impl Board {
         known.newest.retain(|(of, _), _| *of != node);
     }
 
+    /// The clients pause, or go on.
+    pub(in crate::scenarios) fn quiet(&self, quiet: bool) {
+        self.known().is_quiet = quiet;
+    }
+
+    pub(super) fn is_quiet(&self) -> bool {
+        self.known().is_quiet
+    }
+
+    /// Machines are gone: whoever sits at another one goes on without them.
+    pub(in crate::scenarios) fn lose(&self, lost: &BTreeSet<u64>) {
+        let mut known = self.known();
+        known.loss.machines.clone_from(lost);
+        known.newest.retain(|(of, _), _| !lost.contains(of));
+    }
+
+    /// One of them was only switched off.
+    pub(in crate::scenarios) fn find(&self, node: u64) {
+        self.known().loss.machines.remove(&node);
+    }
+
+    /// Whether a machine is gone, as far as anybody knows.
+    pub(super) fn is_lost(&self, node: u64) -> bool {
+        self.known().loss.machines.contains(&node)
+    }
+
+    /// The machines that are to be given up, as long as nobody has done it.
+    pub(super) fn to_give_up(&self) -> Option<BTreeSet<u64>> {
+        let known = self.known();
+        (!known.loss.is_recovered && !known.loss.machines.is_empty()).then(|| known.loss.machines.clone())
+    }
+
+    pub(super) fn recovered(&self) {
+        self.known().loss.is_recovered = true;
+    }
+
+    pub(in crate::scenarios) fn is_recovered(&self) -> bool {
+        self.known().loss.is_recovered
+    }
+
     /// How many nodes were members once.
-    pub(super) fn members(&self) -> u64 {
+    pub(in crate::scenarios) fn members(&self) -> u64 {
         self.known().members.len() as u64
     }
 
@@ -136,23 +187,23 @@ impl Board {
     }
 
     /// How many copies were checked.
-    pub(super) fn checks(&self) -> u64 {
+    pub(in crate::scenarios) fn checks(&self) -> u64 {
         self.known().checks
     }
 
-    /// Whether each node's copy of each database was last seen at the same version.
-    pub(super) fn is_converged(&self, nodes: u64) -> bool {
+    /// Whether each of these nodes' copy of each database was last seen at the same version.
+    pub(in crate::scenarios) fn is_converged(&self, nodes: &BTreeSet<u64>) -> bool {
         let known = self.known();
         let names: BTreeSet<&String> = known.newest.keys().map(|(_, name)| name).collect();
         !names.is_empty()
             && names.into_iter().all(|name| {
-                let copies: Vec<_> = (1..=nodes).map(|node| known.newest.get(&(node, name.clone()))).collect();
+                let copies: Vec<_> = nodes.iter().map(|node| known.newest.get(&(*node, name.clone()))).collect();
                 copies.iter().all(|copy| copy.is_some() && *copy == copies.first().copied().flatten())
             })
     }
 
     /// The versions of all copies, for a report.
-    pub(super) fn copies(&self) -> String {
+    pub(in crate::scenarios) fn copies(&self) -> String {
         let known = self.known();
         let copies = known.newest.iter().map(|((node, name), (version, _))| format!("{name} on {node}: {version}"));
         copies.collect::<Vec<_>>().join(", ")

@@ -15,6 +15,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// The longest pause between two calls of a client that only reads.
 const READS_EVERY: Duration = Duration::from_millis(60);
 
+/// How long a client pauses before it looks whether it may go on.
+const QUIET: Duration = Duration::from_millis(50);
+
 /// Enough pages that a transfer of them takes several answers, and is cut short now and then.
 const LARGE_ROWS: u64 = 8;
 const LARGE_BYTES: u64 = 256 << 10;
@@ -79,6 +82,10 @@ pub(super) async fn work(number: u64, plan: Plan) {
     let mut client = Client { number, plan, dice, node, wire: None, has_tables: false };
     let mut last = std::collections::BTreeMap::new();
     while !client.plan.board.is_healed() {
+        if client.plan.board.is_quiet() {
+            sleep(QUIET).await;
+            continue;
+        }
         let key = client.dice.below(KEYS);
         let fresh = client.fresh();
         let roll = client.dice.below(10);
@@ -160,7 +167,9 @@ impl Client {
     fn elsewhere(&mut self) {
         self.wire = None;
         let anywhere = 1 + self.dice.below(self.plan.nodes);
-        self.node = self.plan.home.filter(|_| self.dice.chance(1, 2)).unwrap_or(anywhere);
+        let node = self.plan.home.filter(|_| self.dice.chance(1, 2)).unwrap_or(anywhere);
+        let after = (0..self.plan.nodes).map(|n| 1 + (node - 1 + n) % self.plan.nodes);
+        self.node = after.into_iter().find(|node| !self.plan.board.is_lost(*node)).unwrap_or(node);
     }
 
     /// Replaces one of the large rows. Nobody reads them: the copies are compared.

@@ -2,12 +2,15 @@
 
 use super::board::Board;
 use crate::world::{Process, Software, host};
-use api::control::{Client, InitRequest, JoinRequest, NodeState, ProblemKind, TokenRequest, TroubleKind};
+use api::control::{
+    Client, ClientError, InitRequest, JoinRequest, NodeState, ProblemKind, RecoveryRequest, TokenRequest, TroubleKind,
+};
 use bowline::config::{NodeConfig, Sizes};
 use cluster::Transport;
 use futures::future::BoxFuture;
 use raft::OnCorruption;
 use rt::sim::Dice;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -119,6 +122,9 @@ async fn operate(id: u64, nodes: u64, client: Client, board: &Board) {
             },
             Ok(NodeState::Ready) => {
                 board.joined(id);
+                if let Some(lost) = board.to_give_up() {
+                    recover(&client, board, lost).await;
+                }
                 if has_failed(&client).await {
                     // As the guide says: it is started again.
                     rt::sometimes!("a database had failed on a node, which was started again");
@@ -153,6 +159,29 @@ fn join(id: u64, token: String) -> JoinRequest {
         address: Some(host(id)),
         dqlite_address: Some(host(id)),
         https_address: Some(host(id)),
+    }
+}
+
+/// As the guide says: the lost machines are given up; if there is a majority without them, they are removed.
+async fn recover(client: &Client, board: &Board, lost: BTreeSet<u64>) {
+    let names: Vec<String> = lost.into_iter().map(host).collect();
+    match client.recover(&RecoveryRequest { give_up: names.clone() }).await {
+        Ok(_) => {
+            rt::sometimes!("cluster: the majority was lost, and the others went on");
+            board.recovered();
+        }
+        // Nothing to recover.
+        Err(ClientError::Problem(problem)) if problem.kind == ProblemKind::Conflict => {
+            for name in &names {
+                drop(client.node_remove(name, true).await);
+            }
+            let left = client.nodes().await;
+            if left.is_ok_and(|left| left.iter().all(|node| !names.contains(&node.name))) {
+                rt::sometimes!("cluster: lost machines were no majority, and were removed");
+                board.recovered();
+            }
+        }
+        Err(error) => tracing::info!(%error, "the cluster is not recovered yet"),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Content, Operation};
 use crate::control::access::{AccessRole, Grant};
+use crate::control::recovery::{Recovery, RecoveryRequest};
 use crate::control::sql::{SqlDone, SqlStatement, SqlTransaction};
 use crate::control::types::{
     AccessInfo, AccessIssued, AccessRequest, Created, DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest,
@@ -115,6 +116,23 @@ pub(in crate::control) const OPERATIONS: &[Operation] = &[
             ("force", "`true`: also if it does not answer, or if writes may stop"),
         ],
         gives: Json(of::<Parted>),
+        ..PLAIN
+    },
+    Operation {
+        method: "GET",
+        path: "/v1/recovery",
+        role: Some(Admin),
+        does: "What a recovery from the loss of a majority would do",
+        gives: Json(of::<Recovery>),
+        ..PLAIN
+    },
+    Operation {
+        method: "POST",
+        path: "/v1/recovery",
+        role: Some(Admin),
+        does: "Go on without the members that are lost",
+        takes: Json(of::<RecoveryRequest>),
+        gives: Json(of::<Recovery>),
         ..PLAIN
     },
     Operation {
