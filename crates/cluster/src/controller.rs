@@ -1,7 +1,7 @@
 //! The role controller: makes the Raft groups agree with `sys.nodes` and the role rules, on whichever node leads `sys`.
 //!
 //! Groups follow the leadership of `sys`. One whose voters do not include that leader yet cannot: whoever leads such a group makes
-//! it agree with the members of `sys` first.
+//! it agree with the members of `sys` first. For that it has to hear of them: a node is taken out of `sys` after all other groups.
 //!
 //! Level-triggered: each pass reads the rows, the groups and who answers, decides with [`roles::plan`](crate::roles::plan), and acts.
 //! It keeps nothing that a successor would need; a pass that failed half-way is done again from what is then true.
@@ -176,13 +176,14 @@ async fn pass(inner: &Inner, liveness: &mut Liveness, gave_away: &mut Option<Ins
         return Ok(Done { leading: false, settled: None, complete: false });
     }
     let assignment = assign(&members, &plan);
-    conform(&inner.sys_group, &assignment).await?;
+    conform(&inner.sys_group, &assignment, Departures::Later).await?;
     rt::sim_point!("roles.after_sys");
     let groups = inner.groups();
     let others = groups.iter().filter(|group| group.id() != GroupId::SYS);
     let others = join_all(others.map(|group| conform_other(group, &assignment))).await;
     let complete = others.iter().all(|done| *done);
     if complete {
+        conform(&inner.sys_group, &assignment, Departures::Now).await?;
         let_go(inner, &rows, &assignment).await?;
     }
     Ok(Done { leading: true, settled: Some(Arc::new(assignment)), complete })
@@ -222,13 +223,23 @@ fn assign(members: &[(&NodeRow, Member)], plan: &[Change]) -> Assignment {
     places.map(|(node, role, address)| (node, Place { role, address: address.to_owned() })).collect()
 }
 
+/// When a group forgets those that have no part in it any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Departures {
+    Now,
+    Later,
+}
+
 /// Brings one group that this node leads to the assignment, one change at a time. A change that another leader has left half-way, with
 /// two sets of voters, is finished or replaced.
-async fn conform(group: &Group, wanted: &Assignment) -> Result<(), ClusterError> {
+async fn conform(group: &Group, wanted: &Assignment, departures: Departures) -> Result<(), ClusterError> {
     if group.status().membership.is_joint() {
         rt::sometimes!("roles: a joint membership was found and ended");
     }
     for step in steps(wanted, &group.status().membership) {
+        if departures == Departures::Later && matches!(step, Step::Remove(_)) {
+            continue;
+        }
         tracing::info!(group = %group.id(), ?step, "changing members");
         match step {
             Step::Add(node, address) => group.add_learner(node, address).await?,
@@ -250,7 +261,7 @@ async fn conform_other(group: &Group, wanted: &Assignment) -> bool {
         // Its leadership follows that of `sys`, and then it is our turn. A group without members is being created.
         return status.membership.since.is_none();
     }
-    match conform(group, wanted).await {
+    match conform(group, wanted, Departures::Now).await {
         Ok(()) => true,
         Err(error) => {
             tracing::info!(group = %group.id(), %error, "its members are not as they should be yet; it is tried again");
