@@ -6,6 +6,7 @@
 //! Over HTTPS each request shows an access token or comes with a member's certificate, and each route names the role that it takes.
 
 pub mod access;
+mod audit;
 mod client;
 pub mod metrics;
 pub mod openapi;
@@ -19,6 +20,7 @@ pub mod sql;
 mod tests;
 mod types;
 
+pub use audit::{AuditInfo, Audited};
 pub use axum::Router;
 pub use client::{Client, ClientError, Remote};
 pub use ops::{ByteStream, Control, Export};

@@ -5,6 +5,7 @@
 
 mod access;
 pub mod args;
+mod audit;
 mod confirm;
 mod contexts;
 mod daemon_process;
@@ -169,6 +170,7 @@ async fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Token(command) => token::run(context, command).await,
         Command::Access(command) => access::run(context, command).await,
         Command::Context(command) => contexts::run(context, command).await,
+        Command::Audit(args) => audit::run(context, &args).await,
         Command::Recover(args) => recover::run(context, &args).await,
         Command::Dev(args) => dev::run(context, &args).await,
         Command::Start(args) => start::run(context, args).await,

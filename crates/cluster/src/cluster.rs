@@ -20,7 +20,10 @@ use crate::steps::role_in;
 use crate::sys::SysSql;
 use crate::token::{Secret, Token, TokenId, TokenKind};
 use crate::token_rows::{self, TokenRow};
-use crate::{AccessRole, AccessRow, ClusterError, Credentials, NodeIdentity, NodeName, access_rows};
+use crate::{
+    AccessRole, AccessRow, AuditEntry, AuditOutcome, AuditRow, ClusterError, Credentials, NodeIdentity, NodeName,
+    access_rows, audit_rows,
+};
 use base::{Fault, NodeId, Role};
 use bytes::Bytes;
 use futures::future::join_all;
@@ -234,6 +237,26 @@ impl Cluster {
     /// Whose access token this is, by this node's copy of `sys`; nobody's if it expired or was revoked.
     pub async fn access_of(&self, token: &Token) -> Result<Option<AccessRow>, ClusterError> {
         access_rows::holder(self.0.sys.as_ref(), &token.id, &token.secret).await
+    }
+
+    /// Notes that somebody asks for something. Gives the number of the note. Not cancel-safe: it may be there all the same.
+    pub async fn audit_begin(&self, entry: &AuditEntry) -> Result<u64, ClusterError> {
+        audit_rows::begin(self.0.sys.as_ref(), entry).await
+    }
+
+    /// Notes what became of it; all of it, if it could not be noted before.
+    pub async fn audit_end(
+        &self,
+        id: Option<u64>,
+        entry: &AuditEntry,
+        outcome: &AuditOutcome,
+    ) -> Result<(), ClusterError> {
+        audit_rows::end(self.0.sys.as_ref(), id, entry, outcome).await
+    }
+
+    /// The newest notes before note `before`, the newest first.
+    pub async fn audit(&self, before: Option<u64>, limit: u32) -> Result<Vec<AuditRow>, ClusterError> {
+        audit_rows::page(self.0.sys.as_ref(), before, limit).await
     }
 
     /// All tokens that were not swept away yet, the newest first.

@@ -5,6 +5,7 @@
 //! every step can be repeated.
 
 mod access_rows;
+mod audit_rows;
 mod authority;
 mod cluster;
 mod controller;
@@ -22,6 +23,7 @@ mod token;
 mod token_rows;
 
 pub use access_rows::{AccessRole, AccessRow};
+pub use audit_rows::{AuditEntry, AuditOutcome, AuditRow};
 pub use authority::Authority;
 pub use cluster::{Cluster, ClusterConfig, Placement, Recovery, Reseed, hand_over};
 pub use error::{ClusterError, PAGES};

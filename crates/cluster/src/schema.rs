@@ -40,4 +40,14 @@ pub const SCHEMA: &[&str] = &[
     created     INTEGER NOT NULL,
     expires     INTEGER NOT NULL
 ) STRICT",
+    "CREATE TABLE IF NOT EXISTS audit (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,      -- the newest 10,000 are kept
+    at_ms   INTEGER NOT NULL,                       -- when it was asked, in milliseconds
+    who     TEXT NOT NULL,                          -- 'local' is whoever may open a member's control socket
+    role    TEXT NOT NULL,
+    node    INTEGER NOT NULL,                       -- which was asked
+    request TEXT NOT NULL,                          -- method and path
+    status  INTEGER,                                -- of the answer, as HTTP has it; NULL until it is known
+    code    TEXT                                    -- of the error, if it failed
+) STRICT",
 ];

@@ -5,6 +5,7 @@ mod remote;
 pub use remote::Remote;
 
 use super::access::Grant;
+use super::audit::AuditInfo;
 use super::ops::ByteStream;
 use super::problem::{PAGES, Problem, ProblemKind};
 use super::recovery::{Recovery, RecoveryRequest};
@@ -194,6 +195,12 @@ impl Client {
     pub async fn node_remove(&self, name: &str, force: bool) -> Result<Parted, ClientError> {
         let name = escape(name);
         self.send(Method::DELETE, &format!("/v1/nodes/{name}?confirm={name}&force={force}"), empty()).await
+    }
+
+    /// See [`Control::audit`](super::Control::audit).
+    pub async fn audit(&self, before: Option<u64>, limit: u32) -> Result<Vec<AuditInfo>, ClientError> {
+        let before = before.map_or_else(String::new, |before| format!("&before={before}"));
+        self.get(&format!("/v1/audit?limit={limit}{before}")).await
     }
 
     /// See [`Control::recovery`](super::Control::recovery).

@@ -1,6 +1,7 @@
 //! What a node lets its operator do: the seam between the control API and the composition root.
 
 use super::access::{Credential, Grant};
+use super::audit::{AuditInfo, Audited};
 use super::metrics::Metrics;
 use super::problem::Problem;
 use super::recovery::{Recovery, RecoveryRequest};
@@ -86,6 +87,21 @@ pub trait Control: Send + Sync + 'static {
 
     /// Takes access away.
     fn access_revoke(&self, name: &str) -> BoxFuture<'_, Result<AccessInfo, Problem>>;
+
+    /// Notes that something is asked for, in the cluster if that is possible now; gives the number of the note. Waits a second at most.
+    fn audit_begin<'a>(&'a self, audited: &'a Audited) -> BoxFuture<'a, Option<u64>>;
+
+    /// Notes what became of it: the status of the answer, and the code of the error if there was one.
+    fn audit_end<'a>(
+        &'a self,
+        audited: &'a Audited,
+        noted: Option<u64>,
+        status: u16,
+        code: Option<String>,
+    ) -> BoxFuture<'a, ()>;
+
+    /// The newest notes before note `before`, the newest first.
+    fn audit(&self, before: Option<u64>, limit: u32) -> BoxFuture<'_, Result<Vec<AuditInfo>, Problem>>;
 
     /// All databases by name, `sys` first.
     fn databases(&self) -> BoxFuture<'_, Result<Vec<DatabaseInfo>, Problem>>;

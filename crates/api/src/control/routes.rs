@@ -1,6 +1,7 @@
 //! The routes: paths and JSON on one side, [`Control`] on the other.
 
 use super::access::{self, AccessRole, Grant, Required};
+use super::audit;
 use super::metrics::{self, Requests};
 use super::ops::{Control, Export};
 use super::problem::{MALFORMED, NOT_READY, Problem, ProblemKind, UNCONFIRMED, UNFORMED};
@@ -45,18 +46,20 @@ pub fn router(control: Arc<dyn Control>) -> Router {
     let change = Router::new()
         .route("/v1/databases", post(db_create))
         .route("/v1/databases/{name}", delete(db_drop))
-        .route("/v1/databases/{name}/file", put(db_import).layer(DefaultBodyLimit::disable()))
-        .merge(super::sql::changes());
+        .route("/v1/databases/{name}/file", put(db_import).layer(DefaultBodyLimit::disable()));
     let decide = Router::new()
         .route("/v1/nodes/{name}", delete(node_remove))
         .route("/v1/tokens", get(token_list).post(token_add))
         .route("/v1/tokens/{id}", delete(token_revoke))
         .route("/v1/access", get(access_list).post(access_add))
         .route("/v1/access/{name}", delete(access_revoke));
+    let audited = middleware::from_fn_with_state(Arc::clone(&control), audit::note);
+    // SQL is not noted.
+    let change = change.route_layer(audited.clone()).merge(super::sql::changes());
     let data = look
         .route_layer(viewer.clone())
         .merge(change.route_layer(operator))
-        .merge(decide.route_layer(admin.clone()))
+        .merge(decide.merge(audit::routes()).route_layer(audited.clone()).route_layer(admin.clone()))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&control), only_when_ready));
 
     let state =
@@ -68,7 +71,7 @@ pub fn router(control: Arc<dyn Control>) -> Router {
         .route("/readyz", get(readyz))
         .route("/v1/openapi.json", get(async || Json(super::openapi::document())))
         .merge(state.route_layer(viewer))
-        .merge(life.route_layer(admin))
+        .merge(life.route_layer(audited).route_layer(admin))
         .merge(data)
         .fallback(|request: Request| async move {
             Problem::new(
@@ -300,7 +303,9 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.kind.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let retry_after_s = self.retry_after_ms.map(|ms| ms.div_ceil(1000).max(1));
+        let noted = self.noted();
         let mut response = (status, Json(self)).into_response();
+        response.extensions_mut().insert(noted);
         if let Some(seconds) = retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -5,10 +5,10 @@ use crate::control::metrics::Metrics;
 use crate::control::openapi::{OPERATIONS, Operation};
 use crate::control::sql::{SqlDone, SqlRows};
 use crate::control::{
-    AccessInfo, AccessIssued, AccessRequest, ByteStream, Client, ClientError, Control, Created, DatabaseCheck,
-    DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Entrance, Export, Formed, InitRequest, JoinRequest,
-    NodeInfo, NodeState, PAGES, Parted, Problem, ProblemKind, Readiness, Reboot, Recovery, RecoveryRequest, Status,
-    TokenInfo, TokenIssued, TokenRequest, UnitStatus, router, serve,
+    AccessInfo, AccessIssued, AccessRequest, AuditInfo, Audited, ByteStream, Client, ClientError, Control, Created,
+    DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Entrance, Export, Formed, InitRequest,
+    JoinRequest, NodeInfo, NodeState, PAGES, Parted, Problem, ProblemKind, Readiness, Reboot, Recovery,
+    RecoveryRequest, Status, TokenInfo, TokenIssued, TokenRequest, UnitStatus, router, serve,
 };
 use axum::Router;
 use axum::body::Body;
@@ -29,6 +29,7 @@ use store::{Command, SessionOptions, WriteId};
 struct Node {
     state: watch::Sender<NodeState>,
     files: Mutex<BTreeMap<DbName, Bytes>>,
+    notes: Mutex<Vec<String>>,
 }
 
 impl Node {
@@ -89,6 +90,27 @@ impl Control for Node {
     }
     fn node_remove(&self, name: &str, _: bool) -> BoxFuture<'_, Result<Parted, Problem>> {
         ready(refused(&format!("asked for {name:?}")))
+    }
+    fn audit_begin<'a>(&'a self, audited: &'a Audited) -> BoxFuture<'a, Option<u64>> {
+        let mut notes = self.notes.lock().unwrap();
+        notes.push(format!("{} ({}): {}", audited.grant.name, audited.grant.role, audited.request));
+        let id = notes.len() as u64 - 1;
+        std::future::ready(Some(id)).boxed()
+    }
+    fn audit_end<'a>(
+        &'a self,
+        _: &'a Audited,
+        id: Option<u64>,
+        status: u16,
+        code: Option<String>,
+    ) -> BoxFuture<'a, ()> {
+        let mut notes = self.notes.lock().unwrap();
+        let line = &mut notes[usize::try_from(id.unwrap()).unwrap()];
+        *line = format!("{line}: {status} {}", code.unwrap_or_default());
+        std::future::ready(()).boxed()
+    }
+    fn audit(&self, _: Option<u64>, _: u32) -> BoxFuture<'_, Result<Vec<AuditInfo>, Problem>> {
+        ready(Ok(vec![]))
     }
     fn recovery(&self) -> BoxFuture<'_, Result<Recovery, Problem>> {
         ready(refused("nothing is lost"))
@@ -201,7 +223,7 @@ async fn with_node(state: NodeState, test: impl AsyncFnOnce(Client, watch::Sende
     let socket = directory.path().join("control.sock");
     let listener = rt::net::Listener::bind_unix(&socket).unwrap();
     let (states, mut stopped) = watch::channel(state);
-    let node = Arc::new(Node { state: states.clone(), files: Mutex::default() });
+    let node = Arc::new(Node { state: states.clone(), files: Mutex::default(), notes: Mutex::default() });
     let served = serve(listener, Entrance::Trusted, router(node), async move {
         // Served to the end: the test's sender goes last.
         while stopped.changed().await.is_ok() {
@@ -343,7 +365,7 @@ async fn asked(router: &Router, method: &str, path: &str, token: Option<&str>) -
 #[tokio::test]
 async fn every_operation_is_there_and_takes_the_role_that_the_table_says() {
     let (states, _) = watch::channel(NodeState::Ready);
-    let node = Arc::new(Node { state: states, files: Mutex::default() });
+    let node = Arc::new(Node { state: states, files: Mutex::default(), notes: Mutex::default() });
     let router = router(node.clone());
     for Operation { method, path, role, .. } in OPERATIONS {
         let role = role.map_or_else(|| "everybody".to_owned(), |role| role.to_string());
@@ -363,6 +385,12 @@ async fn every_operation_is_there_and_takes_the_role_that_the_table_says() {
         if is_harmless {
             let answer = asked(&router, method, &asks, Some("admin")).await;
             assert!(!matches!(answer.0, 401 | 403 | 404 | 405), "{method} {path}: {answer:?}");
+            // What may change something is noted, with what became of it; SQL is not.
+            let last = node.notes.lock().unwrap().drain(..).next_back();
+            let path_asked = asks.split('?').next().unwrap();
+            let expected = format!("the admin (admin): {method} {path_asked}: {} {}", answer.0, answer.1);
+            let is_noted = *method != "GET" && !path.ends_with("/query") && !path.ends_with("/execute");
+            assert_eq!(last, is_noted.then_some(expected));
         }
         assert_eq!(takes, role, "{method} {path}");
     }

@@ -91,6 +91,8 @@ pub enum Command {
     /// Clusters that this user asks from afar
     #[command(subcommand, arg_required_else_help = true)]
     Context(ContextCommand),
+    /// Show who asked for what that changes something
+    Audit(AuditArgs),
     /// Go on after the majority of the machines is lost for good
     Recover(RecoverArgs),
     /// Run a throw-away cluster in this terminal, until Ctrl-C
@@ -327,6 +329,17 @@ pub struct LeaveArgs {
     /// Also if it does not answer, or if others are down and writes may stop
     #[arg(long)]
     pub force: bool,
+}
+
+/// `bowline audit`.
+#[derive(Debug, Clone, Args)]
+pub struct AuditArgs {
+    /// So many of the newest entries
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub limit: u32,
+    /// Only entries before the one of this id
+    #[arg(long, value_name = "ID")]
+    pub before: Option<u64>,
 }
 
 /// `bowline recover`.

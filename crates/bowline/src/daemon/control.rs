@@ -1,6 +1,7 @@
 //! The control API's operations, carried out by the units.
 
 mod access;
+mod audit;
 mod databases;
 mod forming;
 mod membership;
@@ -13,13 +14,13 @@ use api::control::access::{Credential, Grant};
 use api::control::metrics::Metrics;
 use api::control::sql::{SqlDone, SqlRows};
 use api::control::{
-    AccessInfo, AccessIssued, AccessRequest, ByteStream, Control, Created, DatabaseCheck, DatabaseContents,
-    DatabaseInfo, DatabaseRequest, Dropped, Export, Formed, InitRequest, JoinRequest, NodeInfo, NodeState, Parted,
-    Problem, ProblemKind, Readiness, Reboot, Recovery, RecoveryRequest, Status, TokenInfo, TokenIssued, TokenRequest,
-    UnitStatus,
+    AccessInfo, AccessIssued, AccessRequest, AuditInfo, Audited, ByteStream, Control, Created, DatabaseCheck,
+    DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Export, Formed, InitRequest, JoinRequest, NodeInfo,
+    NodeState, Parted, Problem, ProblemKind, Readiness, Reboot, Recovery, RecoveryRequest, Status, TokenInfo,
+    TokenIssued, TokenRequest, UnitStatus,
 };
 use base::{DbName, Fault};
-use cluster::Cluster;
+use cluster::{AuditOutcome, Cluster};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use lifecycle::Lane;
@@ -128,6 +129,24 @@ impl Control for Node {
     fn node_remove(&self, name: &str, force: bool) -> BoxFuture<'_, Result<Parted, Problem>> {
         let name = name.to_owned();
         async move { membership::remove(self, &name, force).await }.boxed()
+    }
+
+    fn audit_begin<'a>(&'a self, audited: &'a Audited) -> BoxFuture<'a, Option<u64>> {
+        audit::begin(self, audited).boxed()
+    }
+
+    fn audit_end<'a>(
+        &'a self,
+        audited: &'a Audited,
+        noted: Option<u64>,
+        status: u16,
+        code: Option<String>,
+    ) -> BoxFuture<'a, ()> {
+        audit::end(self, audited, noted, AuditOutcome { status, code }).boxed()
+    }
+
+    fn audit(&self, before: Option<u64>, limit: u32) -> BoxFuture<'_, Result<Vec<AuditInfo>, Problem>> {
+        audit::page(self, before, limit).boxed()
     }
 
     fn recovery(&self) -> BoxFuture<'_, Result<Recovery, Problem>> {

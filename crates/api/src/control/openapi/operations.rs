@@ -2,6 +2,7 @@
 
 use super::{Content, Operation};
 use crate::control::access::{AccessRole, Grant};
+use crate::control::audit::AuditInfo;
 use crate::control::recovery::{Recovery, RecoveryRequest};
 use crate::control::sql::{SqlDone, SqlStatement, SqlTransaction};
 use crate::control::types::{
@@ -116,6 +117,15 @@ pub(in crate::control) const OPERATIONS: &[Operation] = &[
             ("force", "`true`: also if it does not answer, or if writes may stop"),
         ],
         gives: Json(of::<Parted>),
+        ..PLAIN
+    },
+    Operation {
+        method: "GET",
+        path: "/v1/audit",
+        role: Some(Admin),
+        does: "Who asked for what, the newest first",
+        query: &[("before", "Only entries before the one of this id"), ("limit", "So many at most; 100 if not given")],
+        gives: Json(of::<Vec<AuditInfo>>),
         ..PLAIN
     },
     Operation {
