@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Write};
 use std::ops::Range;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// Seeds that a child plays before another takes over.
 const CHUNK: u64 = 25;
@@ -73,32 +75,106 @@ pub fn child(scenario: &Scenario, options: &SweepOptions, out: &mut impl Write) 
 
 /// Plays all seeds in children of this very program, which must understand `child` (see the binary).
 pub fn sweep(scenario: &Scenario, options: &SweepOptions) -> io::Result<SweepReport> {
-    let mut report = SweepReport::default();
-    let mut next = options.seeds.start;
-    let mut children: Vec<(Child, Range<u64>)> = Vec::new();
-    loop {
-        while children.len() < options.jobs.max(1) && next < options.seeds.end {
-            let chunk = next..(next + CHUNK).min(options.seeds.end);
-            next = chunk.end;
-            children.push((start(scenario, &chunk, options)?, chunk));
-        }
-        if children.is_empty() {
-            break;
-        }
-        let (child, chunk) = children.remove(0);
-        // A child that died is started again behind the seed that killed it.
-        if let Some(rest) = listen(scenario, options.twice_every, child, chunk, &mut report)? {
-            children.push((start(scenario, &rest, options)?, rest));
-        }
-        if options.fail_fast && !report.failures.is_empty() {
-            for (child, _) in &mut children {
-                child.kill()?;
-                child.wait()?;
+    let work =
+        Work { left: Mutex::new(options.seeds.clone()), report: Mutex::default(), is_over: AtomicBool::new(false) };
+    std::thread::scope(|scope| {
+        let jobs: Vec<_> = (0..options.jobs.max(1)).map(|_| scope.spawn(|| work.play(scenario, options))).collect();
+        let ended = jobs.into_iter().map(|job| job.join().unwrap_or_else(|_| Err(io::Error::other("a job panicked"))));
+        ended.collect::<io::Result<Vec<()>>>()
+    })?;
+    let mut report = work.report.into_inner().unwrap_or_else(PoisonError::into_inner);
+    report.failures.sort_by_key(|outcome| outcome.seed);
+    Ok(report)
+}
+
+/// What the jobs of a sweep share.
+struct Work {
+    left: Mutex<Range<u64>>,
+    report: Mutex<SweepReport>,
+    is_over: AtomicBool,
+}
+
+impl Work {
+    /// One child after the other, until no seeds are left.
+    fn play(&self, scenario: &Scenario, options: &SweepOptions) -> io::Result<()> {
+        while let Some(chunk) = self.next() {
+            let mut rest = Some(chunk);
+            // A child that died is started again behind the seed that killed it.
+            while let Some(seeds) = rest.filter(|_| !self.is_over.load(Ordering::Relaxed)) {
+                let child = start(scenario, &seeds, options)?;
+                rest = self.listen(scenario, options, child, seeds).inspect_err(|_| self.end())?;
             }
-            break;
+        }
+        Ok(())
+    }
+
+    fn next(&self) -> Option<Range<u64>> {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let chunk = left.start..(left.start + CHUNK).min(left.end);
+        left.start = chunk.end;
+        (!chunk.is_empty()).then_some(chunk)
+    }
+
+    fn take(&self, outcome: Outcome, options: &SweepOptions) {
+        let is_failure = outcome.broken.is_some();
+        let is_twice = options.twice_every > 0 && outcome.seed.is_multiple_of(options.twice_every);
+        self.report.lock().unwrap_or_else(PoisonError::into_inner).take(outcome, is_twice);
+        if is_failure && options.fail_fast {
+            self.end();
         }
     }
-    Ok(report)
+
+    fn end(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes a child's outcomes; the seeds that are left, if it died over one.
+    fn listen(
+        &self,
+        scenario: &Scenario,
+        options: &SweepOptions,
+        mut child: Child,
+        seeds: Range<u64>,
+    ) -> io::Result<Option<Range<u64>>> {
+        let mut playing = None;
+        if let Some(out) = child.stdout.take() {
+            for line in BufReader::new(out).lines() {
+                let line = line?;
+                if let Ok(seed) = line.parse::<u64>() {
+                    playing = Some(seed);
+                } else {
+                    self.take(serde_json::from_str(&line)?, options);
+                    playing = None;
+                }
+                if self.is_over.load(Ordering::Relaxed) {
+                    child.kill()?;
+                    child.wait()?;
+                    return Ok(None);
+                }
+            }
+        }
+        let status = child.wait()?;
+        let Some(seed) = playing else {
+            return if status.success() {
+                Ok(None)
+            } else {
+                Err(io::Error::other(format!("a child ended with {status}")))
+            };
+        };
+        let died = Outcome {
+            scenario: scenario.name.to_owned(),
+            seed,
+            hash: 0,
+            events: 0,
+            broken: Some(format!("process: the run ended with {status}")),
+            faults: Vec::new(),
+            reached: BTreeMap::new(),
+            figures: BTreeMap::new(),
+            logs: Vec::new(),
+        };
+        self.take(died, options);
+        Ok((seed + 1 < seeds.end).then_some(seed + 1..seeds.end))
+    }
 }
 
 fn start(scenario: &Scenario, seeds: &Range<u64>, options: &SweepOptions) -> io::Result<Child> {
@@ -110,47 +186,4 @@ fn start(scenario: &Scenario, seeds: &Range<u64>, options: &SweepOptions) -> io:
     }
     // Panics that are part of a story go to stderr; the outcome has what matters.
     command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
-}
-
-/// Takes a child's outcomes; the seeds that are left, if it died over one.
-fn listen(
-    scenario: &Scenario,
-    twice_every: u64,
-    mut child: Child,
-    seeds: Range<u64>,
-    report: &mut SweepReport,
-) -> io::Result<Option<Range<u64>>> {
-    let mut playing = None;
-    if let Some(out) = child.stdout.take() {
-        for line in BufReader::new(out).lines() {
-            let line = line?;
-            if let Ok(seed) = line.parse::<u64>() {
-                playing = Some(seed);
-            } else {
-                let outcome: Outcome = serde_json::from_str(&line)?;
-                let twice = twice_every > 0 && outcome.seed.is_multiple_of(twice_every);
-                report.take(outcome, twice);
-                playing = None;
-            }
-        }
-    }
-    let status = child.wait()?;
-    let Some(seed) = playing else {
-        return if status.success() { Ok(None) } else { Err(io::Error::other(format!("a child ended with {status}"))) };
-    };
-    report.take(
-        Outcome {
-            scenario: scenario.name.to_owned(),
-            seed,
-            hash: 0,
-            events: 0,
-            broken: Some(format!("process: the run ended with {status}")),
-            faults: Vec::new(),
-            reached: BTreeMap::new(),
-            figures: BTreeMap::new(),
-            logs: Vec::new(),
-        },
-        false,
-    );
-    Ok((seed + 1 < seeds.end).then_some(seed + 1..seeds.end))
 }

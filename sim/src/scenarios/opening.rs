@@ -89,8 +89,8 @@ fn play(run: &Run) -> Result<(), Broken> {
     if !world.clients_done() {
         return Err(Broken::new("liveness", "a client could not finish within a minute after everything was repaired"));
     }
-    if door.answers() < 10 {
-        return Err(Broken::new("vacuity", format!("only {} answers: nothing was shown", door.answers())));
+    if let Some(answers) = door.answers_again().filter(|answers| *answers < 8) {
+        return Err(Broken::new("vacuity", format!("only {answers} answers after a fall: nothing was shown")));
     }
     Ok(())
 }

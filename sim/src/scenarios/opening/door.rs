@@ -24,6 +24,8 @@ struct Known {
     sent: Vec<u64>,
     acknowledged: Vec<u64>,
     answers: u64,
+    /// Those of them that came after the machine had fallen.
+    answers_again: u64,
     refusals: u64,
 }
 
@@ -46,6 +48,7 @@ impl Door {
             sent: vec![0; writers],
             acknowledged: vec![0; writers],
             answers: 0,
+            answers_again: 0,
             refusals: 0,
         })))
     }
@@ -105,6 +108,7 @@ impl Door {
     pub(super) fn served(&self, since: Moment) {
         let mut known = self.known();
         known.answers += 1;
+        known.answers_again += u64::from(known.life > 1);
         if known.life == since.life {
             known.served_in = since.life;
         }
@@ -116,6 +120,12 @@ impl Door {
 
     pub(super) fn answers(&self) -> u64 {
         self.known().answers
+    }
+
+    /// How many requests were answered by a machine that had fallen before; none if it never fell.
+    pub(super) fn answers_again(&self) -> Option<u64> {
+        let known = self.known();
+        (known.life > 1).then_some(known.answers_again)
     }
 
     pub(super) fn refusals(&self) -> u64 {
