@@ -1,7 +1,7 @@
 //! `cargo xtask bench NAME`: measurements on real processes, side by side with the real peers.
 //!
 //! `sql` starts three processes of each system on loopback, one system at a time, in rounds (A B C, A B C), and sends the
-//! same load to each. Progress and a table go to standard error; standard output gets one JSON line, the last thing
+//! same load to each. `cluster` is about Bowline alone. Progress and a table go to standard error; standard output gets one JSON line, the last thing
 //! printed. Everything is bounded in time, and every process that was started is killed at the end, whatever the end is.
 #![expect(
     clippy::disallowed_methods,
@@ -22,6 +22,7 @@ mod disk;
 mod dqlite;
 mod error;
 mod etcd;
+mod life;
 mod load;
 mod machine;
 mod parts;
@@ -41,6 +42,8 @@ pub(crate) struct BenchArgs {
 enum What {
     /// Replicated SQL: Bowline, dqlite, etcd and a local SQLite in one run.
     Sql(SqlArgs),
+    /// The life of a cluster: writes while a leader stops or is killed, joins, stops, and doing nothing.
+    Cluster(ClusterArgs),
     /// Only the disk: what an append and a flush cost here.
     Disk(DiskArgs),
 }
@@ -84,6 +87,20 @@ struct SqlArgs {
     /// Leave the state and the logs of the processes behind.
     #[arg(long)]
     keep: bool,
+}
+
+/// Arguments of `cargo xtask bench cluster`.
+#[derive(Args)]
+struct ClusterArgs {
+    /// A few of each: a look, not a measurement.
+    #[arg(long)]
+    quick: bool,
+    /// Directory for the members' state, on a real disk [default: the target directory].
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Use this `bowline` instead of building one.
+    #[arg(long)]
+    bowline: Option<PathBuf>,
 }
 
 /// Arguments of `cargo xtask bench disk`.
@@ -145,6 +162,7 @@ impl Kind {
 pub(crate) fn main(args: &BenchArgs) -> ExitCode {
     let outcome = match &args.what {
         What::Sql(args) => sql::run(args),
+        What::Cluster(args) => life::run(args),
         What::Disk(args) => disk::run(args),
     };
     match outcome {

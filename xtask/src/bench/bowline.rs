@@ -117,6 +117,14 @@ impl System for Bowline {
         self.daemon(member)
     }
 
+    fn rejoin(&mut self, member: usize) -> Result<Option<f64>, BenchError> {
+        self.ask(&["leave", "--yes"], member)?;
+        self.before_join(member)?;
+        let begin = Instant::now();
+        self.ask(&["join", &self.token, "--name", &format!("node{}", member + 1)], member)?;
+        Ok(Some(begin.elapsed().as_secs_f64() * 1e3))
+    }
+
     fn dir(&self, member: usize) -> PathBuf {
         self.base.join((member + 1).to_string())
     }

@@ -32,17 +32,27 @@ pub(super) fn target_dir() -> PathBuf {
 }
 
 impl Tools {
+    /// Builds what a bench of Bowline alone needs; `bowline` is used if it is given.
+    pub(super) fn for_bowline(bowline: Option<PathBuf>) -> Result<Self, BenchError> {
+        Self::make(bowline, None, &[Kind::Bowline])
+    }
+
     /// Builds what the wanted systems need.
     pub(super) fn build(args: &SqlArgs, kinds: &[Kind]) -> Result<Self, BenchError> {
+        Self::make(args.bowline.clone(), args.profiles.clone(), kinds)
+    }
+
+    fn make(bowline: Option<PathBuf>, profiles: Option<PathBuf>, kinds: &[Kind]) -> Result<Self, BenchError> {
         let out = target_dir().join("peers");
         std::fs::create_dir_all(&out).map_err(BenchError::io(&out))?;
+        let is_built = bowline.is_some();
         let tools = Self {
-            bowline: args.bowline.clone().unwrap_or_else(|| target_dir().join("release/bowline")),
+            bowline: bowline.unwrap_or_else(|| target_dir().join("release/bowline")),
             bowload: out.join("bowload"),
             dqnode: out.join("dqnode"),
             etcd: PathBuf::from("/usr/bin/etcd"),
             sqlite_local: out.join("sqlite_local"),
-            profiles: args.profiles.clone(),
+            profiles,
         };
         if let Some(dir) = &tools.profiles {
             require("/usr/bin/perf", "perf", "linux-perf")?;
@@ -71,7 +81,7 @@ impl Tools {
             require("/usr/include/sqlite3.h", "SQLite", "libsqlite3-dev")?;
             c_build("sqlite_local", &tools.sqlite_local)?;
         }
-        if wants(Kind::Bowline) && args.bowline.is_none() {
+        if wants(Kind::Bowline) && !is_built {
             cargo_build()?;
         }
         Ok(tools)

@@ -3,7 +3,8 @@
 use super::Kind;
 use super::build::Tools;
 use super::error::BenchError;
-use super::load::{Bowload, LoopSpec};
+use super::life::Idle;
+use super::load::{Bowload, Length, LoopSpec};
 use super::machine;
 use super::process::{self, Process};
 use super::results::Loop;
@@ -37,6 +38,10 @@ pub(super) trait System {
     fn restart(&mut self, member: usize) -> Result<Process, BenchError>;
     /// Directory of a member's state.
     fn dir(&self, member: usize) -> PathBuf;
+    /// Takes a running member out and lets it join again; milliseconds of the joining. None if the system has no such thing.
+    fn rejoin(&mut self, _member: usize) -> Result<Option<f64>, BenchError> {
+        Ok(None)
+    }
     /// Time that a restarted member needs until the next kill is a fair one.
     fn settle(&self) -> Duration;
 }
@@ -196,6 +201,54 @@ impl Cluster {
         }
         process::pause(self.system.settle())?;
         Ok(ms)
+    }
+
+    /// Makes the table that loads write to.
+    pub(super) fn prepare(&mut self) -> Result<(), BenchError> {
+        let spec = LoopSpec { length: Length::Operations(10), ..Self::inserts() };
+        self.run(&spec).map(drop)
+    }
+
+    /// Inserts by a few connections, with keys of their own.
+    fn inserts() -> LoopSpec {
+        let (key, length) = (unix_ns(), Length::Seconds(4.0));
+        LoopSpec { command: "insert", database: DATABASE, conns: 4, length, key, size: 100, via: Vec::new() }
+    }
+
+    /// Stops the leader in order under load and starts it again: milliseconds in which no write was acknowledged, and until it was down.
+    pub(super) fn planned_move(&mut self) -> Result<(f64, f64), BenchError> {
+        let victim = self.leader_member()?;
+        let load = self.load().start_loop(&Self::inserts())?;
+        process::pause(Duration::from_millis(1500))?;
+        let place = self.members.get_mut(victim);
+        let stopped =
+            place.ok_or_else(|| BenchError::failed("stopping the leader", "it is no member"))?.terminate(PATIENCE)?;
+        self.restart(victim)?;
+        let measured = load.finish_loop("insert").map_err(|e| self.explain(e))?;
+        process::pause(self.system.settle())?;
+        Ok((measured.gap_max_ms, stopped.as_secs_f64() * 1e3))
+    }
+
+    /// Lets the last member leave and join again: milliseconds of the joining.
+    pub(super) fn rejoin(&mut self) -> Result<f64, BenchError> {
+        let last = self.members.len().saturating_sub(1);
+        let took = self.system.rejoin(last).map_err(|e| self.explain(e))?;
+        took.ok_or_else(|| BenchError::failed("joining again", "this system has no such thing"))
+    }
+
+    /// What the members do while nobody asks for anything.
+    pub(super) fn idle(&mut self, length: Duration) -> Result<Idle, BenchError> {
+        let written = |members: &[Process]| members.iter().map(|m| machine::written_bytes(m.pid())).sum::<u64>();
+        let cpu = |members: &[Process]| members.iter().map(|m| machine::cpu_seconds(m.pid())).collect::<Vec<f64>>();
+        let (written_before, cpu_before) = (written(&self.members), cpu(&self.members));
+        process::pause(length)?;
+        let used = cpu(&self.members).into_iter().zip(cpu_before).map(|(after, before)| after - before);
+        Ok(Idle {
+            rss_bytes: self.rss_bytes().into_iter().max().unwrap_or_default(),
+            cpu_percent: used.fold(0.0, f64::max) / length.as_secs_f64() * 100.0,
+            written_bytes: written(&self.members).saturating_sub(written_before),
+            length,
+        })
     }
 
     fn restart(&mut self, member: usize) -> Result<(), BenchError> {

@@ -108,3 +108,9 @@ pub(super) fn cpu_seconds(pid: u32) -> f64 {
     let ticks: f64 = words.iter().skip(11).take(2).filter_map(|w| w.parse::<f64>().ok()).sum();
     ticks / TICKS_PER_SECOND
 }
+
+/// Bytes that a process has given to the disk.
+pub(super) fn written_bytes(pid: u32) -> u64 {
+    let io = std::fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
+    field(&io, "write_bytes").and_then(|bytes| bytes.parse().ok()).unwrap_or(0)
+}

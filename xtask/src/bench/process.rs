@@ -109,6 +109,28 @@ impl Process {
         }
     }
 
+    /// Sends SIGTERM and waits until it has ended well; says how long that took.
+    pub(super) fn terminate(&mut self, patience: Duration) -> Result<Duration, BenchError> {
+        let begin = Instant::now();
+        let asked = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status().is_ok_and(|s| s.success());
+        if !asked {
+            self.check_alive()?;
+        }
+        loop {
+            match self.child.try_wait() {
+                Ok(None) if begin.elapsed() < patience => std::thread::sleep(Duration::from_millis(2)),
+                Ok(None) => {
+                    return Err(BenchError::Late { what: format!("the stop of {}", self.what), after: patience });
+                }
+                Ok(Some(status)) if status.success() => return Ok(begin.elapsed()),
+                Ok(Some(status)) => {
+                    return Err(BenchError::failed(format!("{} ended with {status}", self.what), tail(&self.log)));
+                }
+                Err(e) => return Err(BenchError::failed(format!("waiting for {}", self.what), e.to_string())),
+            }
+        }
+    }
+
     /// Kill -9, and reap.
     pub(super) fn kill(&mut self) {
         // It may have ended already, and then there is nothing to kill.
