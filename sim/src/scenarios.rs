@@ -2,6 +2,7 @@
 
 mod cluster;
 mod forming;
+mod joining;
 mod lost;
 mod opening;
 mod power;
@@ -15,6 +16,7 @@ pub const ALL: &[Scenario] = &[
     registers::SCENARIO,
     cluster::SCENARIO,
     forming::SCENARIO,
+    joining::SCENARIO,
     lost::SCENARIO,
     opening::SCENARIO,
     power::SCENARIO,

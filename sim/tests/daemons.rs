@@ -45,6 +45,11 @@ fn daemons_keep_their_promises_when_machines_are_lost_for_good() {
     one_seed_is_one_history("lost", 3..4);
 }
 
+#[test]
+fn daemons_keep_their_promises_while_one_joins_and_another_stops() {
+    one_seed_is_one_history("joining", 3..4);
+}
+
 /// An oracle that its mutant passes is none. The first seed is known to show it; every change of the product makes other histories, so
 /// that some more are tried.
 fn is_caught(scenario: &str, mutant: &str, seeds: std::ops::Range<u64>) {
@@ -82,6 +87,16 @@ fn a_leader_that_waits_for_ever_to_hand_over_is_caught() {
 #[test]
 fn a_recovery_from_any_copy_at_hand_is_caught() {
     is_caught("lost", "cluster.recover-from-here", 4..44);
+}
+
+#[test]
+fn a_token_that_lets_two_machines_in_is_caught() {
+    is_caught("joining", "cluster.trust-the-look", 6..106);
+}
+
+#[test]
+fn a_change_of_voters_that_nobody_ends_is_caught() {
+    is_caught("joining", "cluster.leave-joint", 5..105);
 }
 
 #[test]

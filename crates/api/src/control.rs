@@ -30,6 +30,7 @@ pub use routes::router;
 pub use serve::{Entrance, serve};
 pub use types::{
     AccessInfo, AccessIssued, AccessRequest, Created, DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest,
-    Dropped, Formed, Health, InitRequest, JoinRequest, NodeInfo, NodeState, Parted, Readiness, Reboot, Status,
-    TableContents, TokenInfo, TokenIssued, TokenRequest, TokenState, Trouble, TroubleKind, UnitStatus,
+    Dropped, Formed, Health, InitRequest, JoinRequest, NodeInfo, NodeRequest, NodeState, Parted, Readiness, Reboot,
+    RoleTargets, Status, TableContents, TokenInfo, TokenIssued, TokenRequest, TokenState, Trouble, TroubleKind,
+    UnitStatus,
 };

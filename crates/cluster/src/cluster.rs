@@ -22,7 +22,7 @@ use crate::token::{Secret, Token, TokenId, TokenKind};
 use crate::token_rows::{self, TokenRow};
 use crate::{
     AccessRole, AccessRow, AuditEntry, AuditOutcome, AuditRow, ClusterError, Credentials, NodeIdentity, NodeName,
-    access_rows, audit_rows,
+    access_rows, audit_rows, targets,
 };
 use base::{Fault, NodeId, Role};
 use bytes::Bytes;
@@ -50,8 +50,6 @@ pub struct ClusterConfig {
     pub identity: NodeIdentity,
     /// The version of its daemon.
     pub version: String,
-    /// How many voters and stand-bys there should be.
-    pub targets: Targets,
 }
 
 /// One node's part in the membership. Cheap to clone; its tasks end with the scope it was given.
@@ -60,7 +58,6 @@ pub struct Cluster(Arc<Inner>);
 
 pub(crate) struct Inner {
     config: ClusterConfig,
-    pub(crate) targets: Targets,
     pub(crate) sys: Arc<dyn SysSql>,
     pub(crate) sys_group: Group,
     host: RaftHost,
@@ -101,7 +98,6 @@ impl Cluster {
             mesh: Arc::clone(&mesh),
         });
         let inner = Arc::new(Inner {
-            targets: config.targets,
             config,
             sys,
             sys_group,
@@ -237,6 +233,27 @@ impl Cluster {
     /// Whose access token this is, by this node's copy of `sys`; nobody's if it expired or was revoked.
     pub async fn access_of(&self, token: &Token) -> Result<Option<AccessRow>, ClusterError> {
         access_rows::holder(self.0.sys.as_ref(), &token.id, &token.secret).await
+    }
+
+    /// How many members should vote and stand by.
+    pub async fn targets(&self) -> Result<Targets, ClusterError> {
+        targets::read(self.0.sys.as_ref(), ReadLevel::Linearizable).await
+    }
+
+    /// Changes that. The roles follow by themselves, as the members allow it.
+    pub async fn set_targets(&self, targets: Targets) -> Result<(), ClusterError> {
+        targets::write(self.0.sys.as_ref(), targets).await
+    }
+
+    /// Says with whom a node fails together, and how gladly it takes a role; what is none stays. Roles move only when they have to: it counts at
+    /// the next choice.
+    pub async fn set_node(
+        &self,
+        name: &str,
+        failure_domain: Option<u64>,
+        weight: Option<u64>,
+    ) -> Result<(), ClusterError> {
+        node_rows::set(self.0.sys.as_ref(), name, failure_domain, weight).await
     }
 
     /// Notes that somebody asks for something. Gives the number of the note. Not cancel-safe: it may be there all the same.

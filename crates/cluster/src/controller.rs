@@ -13,6 +13,7 @@ use crate::cluster::Inner;
 use crate::node_rows::{self, JOINING_MAX, NodeRow, NodeRowState};
 use crate::roles::{self, Change, Member};
 use crate::steps::{Assignment, Place, Step, role_in, steps};
+use crate::targets;
 use base::{GroupId, NodeId, Role};
 use futures::future::{join_all, select_all};
 use liveness::Liveness;
@@ -170,7 +171,8 @@ async fn pass(inner: &Inner, liveness: &mut Liveness, gave_away: &mut Option<Ins
         return Ok(Done { leading: false, settled: None, complete: false });
     }
     let as_ruled: Vec<Member> = members.iter().map(|(_, member)| member.clone()).collect();
-    let plan = roles::plan(&as_ruled, &alive, inner.node(), inner.targets);
+    let targets = targets::read(inner.sys.as_ref(), ReadLevel::Linearizable).await?;
+    let plan = roles::plan(&as_ruled, &alive, inner.node(), targets);
     if let [Change::Transfer { to }] = plan.as_slice() {
         inner.sys_group.transfer_leadership(Some(*to)).await?;
         return Ok(Done { leading: false, settled: None, complete: false });
@@ -235,6 +237,9 @@ enum Departures {
 async fn conform(group: &Group, wanted: &Assignment, departures: Departures) -> Result<(), ClusterError> {
     if group.status().membership.is_joint() {
         rt::sometimes!("roles: a joint membership was found and ended");
+        if rt::mutant!("cluster.leave-joint") {
+            return Ok(());
+        }
     }
     for step in steps(wanted, &group.status().membership) {
         if departures == Departures::Later && matches!(step, Step::Remove(_)) {

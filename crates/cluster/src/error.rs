@@ -223,6 +223,12 @@ pub enum ClusterError {
         /// Who has one.
         others: Vec<NodeId>,
     },
+    /// That many cannot vote or stand by.
+    #[error("this cannot be: {why}")]
+    Targets {
+        /// What is wrong with it.
+        why: String,
+    },
     /// Another member recovers the cluster.
     #[error("node {by} recovers the cluster")]
     Recovering {
@@ -328,6 +334,7 @@ impl Fault for ClusterError {
             Self::NoCopy { .. } => code::NO_COPY,
             Self::OthersLost { .. } => code::OTHERS_LOST,
             Self::Recovering { .. } => code::RECOVERING,
+            Self::Targets { .. } => code::TARGETS,
             Self::AccessExists { .. } => code::ACCESS_EXISTS,
             Self::AccessUnknown { .. } => code::ACCESS_UNKNOWN,
             Self::Store(error) => error.code(),

@@ -19,6 +19,7 @@ pub mod roles;
 mod schema;
 mod steps;
 mod sys;
+mod targets;
 mod token;
 mod token_rows;
 

@@ -223,6 +223,31 @@ pub(crate) async fn announce(sys: &dyn SysSql, announce: &Announce) -> Result<()
     }
 }
 
+/// Says with whom a node fails together, and how gladly it takes a role; what is none stays.
+pub(crate) async fn set(
+    sys: &dyn SysSql,
+    name: &str,
+    failure_domain: Option<u64>,
+    weight: Option<u64>,
+) -> Result<(), ClusterError> {
+    let value = |number: Option<u64>| match number.map(i64::try_from) {
+        None => Ok(Value::Null),
+        Some(Ok(number)) => Ok(number.into()),
+        Some(Err(_)) => {
+            Err(ClusterError::Targets { why: "a failure domain or weight of more than 63 bits".to_owned() })
+        }
+    };
+    let update = Command::new(
+        "UPDATE nodes SET failure_domain = coalesce(?2, failure_domain), weight = coalesce(?3, weight) \
+         WHERE name = ?1 AND state <> 'removed'",
+        [name.into(), value(failure_domain)?, value(weight)?],
+    );
+    match sys.transact(vec![update]).await?.rows_affected {
+        0 => Err(ClusterError::NoSuchNode { name: name.to_owned() }),
+        _ => Ok(()),
+    }
+}
+
 /// Removes joining nodes that never came up. Returns whether there were any.
 pub(crate) async fn sweep(sys: &dyn SysSql) -> Result<bool, ClusterError> {
     let before = now().saturating_sub(i64::try_from(JOINING_MAX.as_secs()).unwrap_or(i64::MAX));

@@ -3,9 +3,11 @@
 /// One statement each, to be run once when a cluster is founded; running them again changes nothing.
 pub const SCHEMA: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS cluster (
-    one     INTEGER PRIMARY KEY CHECK (one = 1),
-    id      TEXT NOT NULL,                          -- 32 hexadecimal digits
-    created INTEGER NOT NULL                        -- seconds since the Unix epoch, as all times here
+    one       INTEGER PRIMARY KEY CHECK (one = 1),
+    id        TEXT NOT NULL,                        -- 32 hexadecimal digits
+    created   INTEGER NOT NULL,                     -- seconds since the Unix epoch, as all times here
+    voters    INTEGER NOT NULL DEFAULT 3,           -- how many should vote, from three members on
+    stand_bys INTEGER NOT NULL DEFAULT 3            -- how many should stand by
 ) STRICT",
     "CREATE TABLE IF NOT EXISTS nodes (
     id             INTEGER PRIMARY KEY,             -- never used again

@@ -120,13 +120,17 @@ pub(crate) async fn redeem(sys: &dyn SysSql, request: &JoinRequest, key: Fingerp
             time.into(),
         ],
     );
+    // What was looked at above may be so no more.
+    let unused = if rt::mutant!("cluster.trust-the-look") { "" } else { "AND used_by IS NULL" };
     let insert = Command::new(
-        "INSERT INTO nodes (id, name, address, dqlite_address, https_address, state, fingerprint, token, version, failure_domain, weight, since) \
-         SELECT ?1, ?2, ?3, ?4, ?10, 'joining', ?5, ?6, ?7, ?1, 0, ?9 \
-         WHERE EXISTS (SELECT 1 FROM tokens WHERE id = ?6 AND secret_hash = ?8 AND used_by IS NULL AND expires > ?9 \
-                       AND (name IS NULL OR name = ?2)) \
-         AND NOT EXISTS (SELECT 1 FROM nodes WHERE state <> 'removed' AND (name = ?2 OR address = ?3)) \
-         AND NOT EXISTS (SELECT 1 FROM nodes WHERE fingerprint = ?5)",
+        format!(
+            "INSERT INTO nodes (id, name, address, dqlite_address, https_address, state, fingerprint, token, version, failure_domain, weight, since) \
+             SELECT ?1, ?2, ?3, ?4, ?10, 'joining', ?5, ?6, ?7, ?1, 0, ?9 \
+             WHERE EXISTS (SELECT 1 FROM tokens WHERE id = ?6 AND secret_hash = ?8 {unused} AND expires > ?9 \
+                           AND (name IS NULL OR name = ?2)) \
+             AND NOT EXISTS (SELECT 1 FROM nodes WHERE state <> 'removed' AND (name = ?2 OR address = ?3)) \
+             AND NOT EXISTS (SELECT 1 FROM nodes WHERE fingerprint = ?5)"
+        ),
         [
             to_sql(node).into(),
             request.who.name.as_str().into(),

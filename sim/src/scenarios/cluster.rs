@@ -36,7 +36,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
 pub(super) const FORMING: Duration = Duration::from_secs(30);
 /// How long it may take after everything was repaired until all clients were served, and then until all copies are equal.
 pub(super) const LIVENESS: Duration = Duration::from_mins(1);
-const CONVERGENCE: Duration = Duration::from_secs(30);
+pub(super) const CONVERGENCE: Duration = Duration::from_secs(30);
 
 /// What goes wrong from `begin` on, by time.
 type Faults = Box<dyn FnOnce(&mut Dice, u64, Duration) -> Vec<(Duration, Fault)>>;

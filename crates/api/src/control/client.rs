@@ -11,8 +11,8 @@ use super::problem::{PAGES, Problem, ProblemKind};
 use super::recovery::{Recovery, RecoveryRequest};
 use super::types::{
     AccessInfo, AccessIssued, AccessRequest, Created, DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest,
-    Dropped, Formed, InitRequest, JoinRequest, NodeInfo, Parted, Readiness, Status, TokenInfo, TokenIssued,
-    TokenRequest,
+    Dropped, Formed, InitRequest, JoinRequest, NodeInfo, NodeRequest, Parted, Readiness, RoleTargets, Status,
+    TokenInfo, TokenIssued, TokenRequest,
 };
 use base::{Code, DbName, Disposition, ErrorPage, Fault};
 use bytes::{Bytes, BytesMut};
@@ -195,6 +195,23 @@ impl Client {
     pub async fn node_remove(&self, name: &str, force: bool) -> Result<Parted, ClientError> {
         let name = escape(name);
         self.send(Method::DELETE, &format!("/v1/nodes/{name}?confirm={name}&force={force}"), empty()).await
+    }
+
+    /// See [`Control::node_set`](super::Control::node_set).
+    pub async fn node_set(&self, name: &str, request: &NodeRequest) -> Result<NodeInfo, ClientError> {
+        let body = serde_json::to_vec(request).map_err(|e| broken(&e))?;
+        self.send(Method::PATCH, &format!("/v1/nodes/{}", escape(name)), full(body.into())).await
+    }
+
+    /// See [`Control::roles`](super::Control::roles).
+    pub async fn roles(&self) -> Result<RoleTargets, ClientError> {
+        self.get("/v1/roles").await
+    }
+
+    /// See [`Control::roles_set`](super::Control::roles_set).
+    pub async fn roles_set(&self, targets: &RoleTargets) -> Result<RoleTargets, ClientError> {
+        let body = serde_json::to_vec(targets).map_err(|e| broken(&e))?;
+        self.send(Method::PUT, "/v1/roles", full(body.into())).await
     }
 
     /// See [`Control::audit`](super::Control::audit).

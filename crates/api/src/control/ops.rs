@@ -8,8 +8,8 @@ use super::recovery::{Recovery, RecoveryRequest};
 use super::sql::{SqlDone, SqlRows};
 use super::types::{
     AccessInfo, AccessIssued, AccessRequest, Created, DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest,
-    Dropped, Formed, InitRequest, JoinRequest, NodeInfo, Parted, Readiness, Status, TokenInfo, TokenIssued,
-    TokenRequest, UnitStatus,
+    Dropped, Formed, InitRequest, JoinRequest, NodeInfo, NodeRequest, Parted, Readiness, RoleTargets, Status,
+    TokenInfo, TokenIssued, TokenRequest, UnitStatus,
 };
 use base::DbName;
 use bytes::Bytes;
@@ -52,6 +52,15 @@ pub trait Control: Send + Sync + 'static {
     /// Removes a node, this one too. Answers when it has gone. Without `force` it is refused where it would cost something: see the page of
     /// BL-CLU-027.
     fn node_remove(&self, name: &str, force: bool) -> BoxFuture<'_, Result<Parted, Problem>>;
+
+    /// Says with whom a member fails together, and how gladly it takes a role.
+    fn node_set(&self, name: &str, request: NodeRequest) -> BoxFuture<'_, Result<NodeInfo, Problem>>;
+
+    /// How many members should vote and stand by.
+    fn roles(&self) -> BoxFuture<'_, Result<RoleTargets, Problem>>;
+
+    /// Changes that; the roles follow by themselves.
+    fn roles_set(&self, targets: RoleTargets) -> BoxFuture<'_, Result<RoleTargets, Problem>>;
 
     /// What a recovery from the loss of a majority would do. Changes nothing. A conflict if there is nothing to recover.
     fn recovery(&self) -> BoxFuture<'_, Result<Recovery, Problem>>;

@@ -5,7 +5,10 @@ use super::audit;
 use super::metrics::{self, Requests};
 use super::ops::{Control, Export};
 use super::problem::{MALFORMED, NOT_READY, Problem, ProblemKind, UNCONFIRMED, UNFORMED};
-use super::types::{AccessRequest, DatabaseRequest, InitRequest, JoinRequest, NodeState, TokenRequest, UnitStatus};
+use super::types::{
+    AccessRequest, DatabaseRequest, InitRequest, JoinRequest, NodeRequest, NodeState, RoleTargets, TokenRequest,
+    UnitStatus,
+};
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{DefaultBodyLimit, FromRequest, Path, Query, Request, State};
@@ -38,6 +41,7 @@ pub fn router(control: Arc<dyn Control>) -> Router {
 
     let look = Router::new()
         .route("/v1/nodes", get(nodes))
+        .route("/v1/roles", get(roles))
         .route("/v1/databases", get(databases))
         .route("/v1/databases/{name}", get(db_contents))
         .route("/v1/databases/{name}/check", get(db_check))
@@ -48,7 +52,8 @@ pub fn router(control: Arc<dyn Control>) -> Router {
         .route("/v1/databases/{name}", delete(db_drop))
         .route("/v1/databases/{name}/file", put(db_import).layer(DefaultBodyLimit::disable()));
     let decide = Router::new()
-        .route("/v1/nodes/{name}", delete(node_remove))
+        .route("/v1/nodes/{name}", delete(node_remove).patch(node_set))
+        .route("/v1/roles", put(roles_set))
         .route("/v1/tokens", get(token_list).post(token_add))
         .route("/v1/tokens/{id}", delete(token_revoke))
         .route("/v1/access", get(access_list).post(access_add))
@@ -167,6 +172,22 @@ async fn node_remove(
         return Err(Problem::new(&UNCONFIRMED, ProblemKind::Unsafe, message));
     }
     control.node_remove(&name, removal.force).await.map(Json)
+}
+
+async fn node_set(
+    State(control): Node,
+    Path(name): Path<String>,
+    Input(request): Input<NodeRequest>,
+) -> Answer<impl Serialize> {
+    control.node_set(&name, request).await.map(Json)
+}
+
+async fn roles(State(control): Node) -> Answer<impl Serialize> {
+    control.roles().await.map(Json)
+}
+
+async fn roles_set(State(control): Node, Input(targets): Input<RoleTargets>) -> Answer<impl Serialize> {
+    control.roles_set(targets).await.map(Json)
 }
 
 async fn init(State(control): Node, Input(request): Input<InitRequest>) -> Answer<impl Serialize> {

@@ -7,8 +7,8 @@ use crate::control::sql::{SqlDone, SqlRows};
 use crate::control::{
     AccessInfo, AccessIssued, AccessRequest, AuditInfo, Audited, ByteStream, Client, ClientError, Control, Created,
     DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Entrance, Export, Formed, InitRequest,
-    JoinRequest, NodeInfo, NodeState, PAGES, Parted, Problem, ProblemKind, Readiness, Reboot, Recovery,
-    RecoveryRequest, Status, TokenInfo, TokenIssued, TokenRequest, UnitStatus, router, serve,
+    JoinRequest, NodeInfo, NodeRequest, NodeState, PAGES, Parted, Problem, ProblemKind, Readiness, Reboot, Recovery,
+    RecoveryRequest, RoleTargets, Status, TokenInfo, TokenIssued, TokenRequest, UnitStatus, router, serve,
 };
 use axum::Router;
 use axum::body::Body;
@@ -90,6 +90,15 @@ impl Control for Node {
     }
     fn node_remove(&self, name: &str, _: bool) -> BoxFuture<'_, Result<Parted, Problem>> {
         ready(refused(&format!("asked for {name:?}")))
+    }
+    fn node_set(&self, name: &str, _: NodeRequest) -> BoxFuture<'_, Result<NodeInfo, Problem>> {
+        ready(refused(&format!("asked for {name:?}")))
+    }
+    fn roles(&self) -> BoxFuture<'_, Result<RoleTargets, Problem>> {
+        ready(Ok(RoleTargets { voters: 3, stand_bys: 3 }))
+    }
+    fn roles_set(&self, targets: RoleTargets) -> BoxFuture<'_, Result<RoleTargets, Problem>> {
+        ready(Ok(targets))
     }
     fn audit_begin<'a>(&'a self, audited: &'a Audited) -> BoxFuture<'a, Option<u64>> {
         let mut notes = self.notes.lock().unwrap();

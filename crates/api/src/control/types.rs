@@ -71,6 +71,30 @@ pub struct NodeInfo {
     pub https_address: String,
     /// The version it runs, if it has been heard of.
     pub version: Option<String>,
+    /// Members with the same number fail together (a room, a power line): roles are spread over the numbers.
+    pub failure_domain: u64,
+    /// Between equals the lower weight gets the role.
+    pub weight: u64,
+}
+
+/// Say with whom a member fails together, and how gladly it takes a role. What is not given stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NodeRequest {
+    /// Members with the same number fail together.
+    pub failure_domain: Option<u64>,
+    /// Between equals the lower weight gets the role.
+    pub weight: Option<u64>,
+}
+
+/// How many members should vote and stand by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RoleTargets {
+    /// Voters, from three members on: an odd number.
+    pub voters: usize,
+    /// Stand-bys.
+    pub stand_bys: usize,
 }
 
 /// The life of one unit of the daemon.
@@ -201,6 +225,8 @@ pub enum TroubleKind {
     Failed,
     /// Its log was damaged: it catches up, and has no vote until then.
     WithoutVote,
+    /// Its voters are being changed: until that is done, a write needs a majority of the old ones and of the new ones.
+    VotersChange,
 }
 
 /// A node was removed.
@@ -466,6 +492,8 @@ mod tests {
             dqlite_address: format!("10.0.0.{id}:9000"),
             https_address: format!("10.0.0.{id}:7443"),
             version: None,
+            failure_domain: 0,
+            weight: 0,
         }
     }
 

@@ -309,6 +309,26 @@ pub enum NodeCommand {
     /// List the members: role, health, addresses
     #[command(visible_alias = "ls")]
     List,
+    /// Say with whom a node fails together, and how gladly it takes a role
+    Set {
+        /// Its name
+        name: String,
+        /// Nodes with the same number fail together, as in one room: roles are spread over the numbers
+        #[arg(long, value_name = "NUMBER")]
+        failure_domain: Option<u64>,
+        /// Between equals the lower weight gets the role
+        #[arg(long, value_name = "NUMBER")]
+        weight: Option<u64>,
+    },
+    /// Show or change how many members vote and stand by
+    Roles {
+        /// So many vote, from three members on: 3 survive the loss of one machine, 5 of two
+        #[arg(long, value_name = "ODD NUMBER")]
+        voters: Option<usize>,
+        /// So many stand by: they have all data, and take the place of a voter that is lost
+        #[arg(long, value_name = "NUMBER")]
+        stand_bys: Option<usize>,
+    },
     /// Remove a node from the cluster; its roles move to others first
     #[command(visible_alias = "rm")]
     Remove {

@@ -211,6 +211,8 @@ mod tests {
             dqlite_address: format!("127.0.0.1:{}", 41_000 + id),
             https_address: format!("127.0.0.1:{}", 42_000 + id),
             version: None,
+            failure_domain: 0,
+            weight: 0,
         };
         let members: Vec<_> = (1..=3).map(member).collect();
         let directory = Path::new("/tmp/bowline-dev-x1");

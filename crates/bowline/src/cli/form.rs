@@ -108,6 +108,8 @@ mod tests {
             dqlite_address: format!("10.0.0.{id}:9000"),
             https_address: format!("10.0.0.{id}:7443"),
             version: None,
+            failure_domain: 0,
+            weight: 0,
         }
     }
 

@@ -5,7 +5,7 @@ use super::failure::Failure;
 use super::{Context, confirm};
 use crate::text::style::Tone;
 use crate::text::table::{Cell, Table};
-use api::control::{ClientError, Health, NodeInfo, NodeState, Parted};
+use api::control::{ClientError, Health, NodeInfo, NodeRequest, NodeState, Parted};
 use std::time::Duration;
 
 /// How long the daemon may take to put aside what it had of the cluster, and to answer again.
@@ -16,8 +16,30 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub(super) async fn run(context: &Context, command: NodeCommand) -> Result<(), Failure> {
     match command {
         NodeCommand::List => list(context).await,
+        NodeCommand::Set { name, failure_domain, weight } => {
+            let node = context.client().node_set(&name, &NodeRequest { failure_domain, weight }).await?;
+            let line = format!("{name} has failure domain {} and weight {}.", node.failure_domain, node.weight);
+            context.output.outcome(&node, &name, &line)
+        }
+        NodeCommand::Roles { voters, stand_bys } => roles(context, voters, stand_bys).await,
         NodeCommand::Remove { name, how } => remove(context, &name, &how).await,
     }
+}
+
+/// What is not given stays.
+async fn roles(context: &Context, voters: Option<usize>, stand_bys: Option<usize>) -> Result<(), Failure> {
+    let client = context.client();
+    let mut targets = client.roles().await?;
+    if voters.is_some() || stand_bys.is_some() {
+        targets.voters = voters.unwrap_or(targets.voters);
+        targets.stand_bys = stand_bys.unwrap_or(targets.stand_bys);
+        targets = client.roles_set(&targets).await?;
+    }
+    let line =
+        format!("{} vote from three members on, {} stand by; the others are spare.", targets.voters, targets.stand_bys);
+    context.output.outcome(&targets, &targets.voters.to_string(), &line)?;
+    context.output.next(&format!("{} node list", context.bowline()), "shows who does what");
+    Ok(())
 }
 
 async fn remove(context: &Context, name: &str, how: &LeaveArgs) -> Result<(), Failure> {
@@ -77,7 +99,9 @@ async fn list(context: &Context) -> Result<(), Failure> {
 
 /// The members, one a line.
 pub(super) fn table(nodes: &[NodeInfo]) -> Table {
-    let mut table = Table::new(&["NODE", "ROLE", "HEALTH", "LEADS", "ADDRESS", "DQLITE", "+HTTPS", "+ID", "+VERSION"]);
+    let mut table = Table::new(&[
+        "NODE", "ROLE", "HEALTH", "LEADS", "ADDRESS", "DQLITE", "+HTTPS", "+DOMAIN", "+WEIGHT", "+ID", "+VERSION",
+    ]);
     for node in nodes {
         table.row([
             Cell::new(&node.name),
@@ -87,6 +111,8 @@ pub(super) fn table(nodes: &[NodeInfo]) -> Table {
             Cell::new(&node.address),
             Cell::new(&node.dqlite_address),
             Cell::new(&node.https_address),
+            Cell::new(node.failure_domain),
+            Cell::new(node.weight),
             Cell::new(node.id),
             Cell::new(node.version.as_deref().unwrap_or("-")),
         ]);

@@ -77,6 +77,7 @@ fn said(Trouble { database, kind, why }: &Trouble) -> String {
         TroubleKind::Suspended => format!("Database {database} is suspended here until the disk takes writes: {why}"),
         TroubleKind::Failed => format!("Database {database} is down here until the daemon is started again: {why}"),
         TroubleKind::WithoutVote => format!("Database {database} has no vote here until it has caught up: {why}"),
+        TroubleKind::VotersChange => format!("Database {database} changes its voters: {why}"),
     }
 }
 
@@ -117,6 +118,8 @@ mod tests {
             dqlite_address: format!("10.0.0.{id}:9000"),
             https_address: format!("10.0.0.{id}:7443"),
             version: (health == Health::Up).then(|| "0.1.0".to_owned()),
+            failure_domain: 0,
+            weight: 0,
         }
     }
 

@@ -16,8 +16,8 @@ use api::control::sql::{SqlDone, SqlRows};
 use api::control::{
     AccessInfo, AccessIssued, AccessRequest, AuditInfo, Audited, ByteStream, Control, Created, DatabaseCheck,
     DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Export, Formed, InitRequest, JoinRequest, NodeInfo,
-    NodeState, Parted, Problem, ProblemKind, Readiness, Reboot, Recovery, RecoveryRequest, Status, TokenInfo,
-    TokenIssued, TokenRequest, UnitStatus,
+    NodeRequest, NodeState, Parted, Problem, ProblemKind, Readiness, Reboot, Recovery, RecoveryRequest, RoleTargets,
+    Status, TokenInfo, TokenIssued, TokenRequest, UnitStatus,
 };
 use base::{DbName, Fault};
 use cluster::{AuditOutcome, Cluster};
@@ -129,6 +129,19 @@ impl Control for Node {
     fn node_remove(&self, name: &str, force: bool) -> BoxFuture<'_, Result<Parted, Problem>> {
         let name = name.to_owned();
         async move { membership::remove(self, &name, force).await }.boxed()
+    }
+
+    fn node_set(&self, name: &str, request: NodeRequest) -> BoxFuture<'_, Result<NodeInfo, Problem>> {
+        let name = name.to_owned();
+        async move { membership::set(self, &name, request).await }.boxed()
+    }
+
+    fn roles(&self) -> BoxFuture<'_, Result<RoleTargets, Problem>> {
+        membership::roles(self).boxed()
+    }
+
+    fn roles_set(&self, targets: RoleTargets) -> BoxFuture<'_, Result<RoleTargets, Problem>> {
+        membership::set_roles(self, targets).boxed()
     }
 
     fn audit_begin<'a>(&'a self, audited: &'a Audited) -> BoxFuture<'a, Option<u64>> {

@@ -17,6 +17,7 @@ mod lifetime;
 mod machine;
 mod membership;
 mod recovery;
+mod roles;
 mod served_before_ready;
 mod service_manager;
 mod sql_over_http;

@@ -39,6 +39,7 @@ pub(crate) mod code {
     pub(crate) const NO_COPY: Code = Code("BL-CLU-032");
     pub(crate) const OTHERS_LOST: Code = Code("BL-CLU-033");
     pub(crate) const RECOVERING: Code = Code("BL-CLU-034");
+    pub(crate) const TARGETS: Code = Code("BL-CLU-035");
 }
 
 const fn page(code: Code, title: &'static str, cause: &'static str, next: &'static str) -> ErrorPage {
@@ -257,5 +258,11 @@ pub const PAGES: &[ErrorPage] = &[
         "Another member recovers the cluster",
         "`bowline recover` runs on one machine at a time: two might choose differently from which copy a database goes on.",
         "Wait for the other one to end; if its machine has fallen meanwhile, try again after half a minute.",
+    ),
+    page(
+        code::TARGETS,
+        "The roles cannot be as asked",
+        "An even number of voters survives no more losses than the odd one below it, and more than nine slow every write down.",
+        "Three voters survive the loss of one machine, five of two: `bowline node roles --voters 5`.",
     ),
 ];

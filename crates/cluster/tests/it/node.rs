@@ -1,7 +1,6 @@
 //! A node as the daemon composes it, without the daemon.
 
 use base::{DbName, NodeId, Role};
-use cluster::roles::Targets;
 use cluster::{
     Cluster, ClusterConfig, ClusterError, JoinAs, Joined, NodeIdentity, NodeName, NodeRow, Placement, Token, Transport,
     join,
@@ -81,7 +80,7 @@ impl Node {
         let config =
             StoreConfig { node: id, dir: dir.path().join("databases"), pages: sqlite::PageStoreOptions::default() };
         let store = Store::open(config, host.clone(), Arc::clone(&mesh), scope.child("store")).await.unwrap();
-        let config = ClusterConfig { identity, version: "0.1.0".to_owned(), targets: Targets::default() };
+        let config = ClusterConfig { identity, version: "0.1.0".to_owned() };
         let sys_group = store.sys().group().clone();
         let sys = Arc::new(store.clone());
         let cluster = Cluster::start(config, sys, sys_group, host.clone(), Arc::clone(&mesh), &scope).unwrap();

@@ -31,7 +31,21 @@ struct Known {
     /// The clients pause.
     is_quiet: bool,
     loss: Loss,
+    guests: Guests,
+    /// Nodes on which a database was last seen with two sets of voters.
+    changing: BTreeSet<u64>,
     broken: Option<Broken>,
+}
+
+/// Machines that join later, all with one token, which is good for one of them.
+#[derive(Debug, Default)]
+struct Guests {
+    machines: BTreeSet<u64>,
+    is_open: bool,
+    token: Option<String>,
+    /// Who has tried it, and whom it has let in.
+    tried: BTreeSet<u64>,
+    let_in: BTreeSet<u64>,
 }
 
 /// Machines that are gone for good.
@@ -142,6 +156,67 @@ impl Board {
 
     pub(in crate::scenarios) fn is_recovered(&self) -> bool {
         self.known().loss.is_recovered
+    }
+
+    /// These machines join later.
+    pub(in crate::scenarios) fn expect_guests(&self, guests: BTreeSet<u64>) {
+        self.known().guests.machines = guests;
+    }
+
+    /// They may come.
+    pub(in crate::scenarios) fn open(&self) {
+        self.known().guests.is_open = true;
+    }
+
+    /// Whether somebody should make the token for the guests.
+    pub(super) fn wants_invitation(&self) -> bool {
+        let known = self.known();
+        let guests = &known.guests;
+        guests.is_open && guests.token.is_none()
+    }
+
+    pub(super) fn invite(&self, token: String) {
+        self.known().guests.token.get_or_insert(token);
+    }
+
+    /// Whether a machine is a guest that has not tried the token yet.
+    pub(super) fn is_guest(&self, node: u64) -> bool {
+        let known = self.known();
+        let guests = &known.guests;
+        guests.machines.contains(&node) && !guests.tried.contains(&node)
+    }
+
+    /// The token, once it is there: the guest tries it now.
+    pub(super) fn take_invitation(&self, node: u64) -> Option<String> {
+        let mut known = self.known();
+        let token = known.guests.token.clone()?;
+        known.guests.tried.insert(node);
+        Some(token)
+    }
+
+    /// The guests' token has let a machine in.
+    pub(super) fn let_in(&self, node: u64) {
+        let mut known = self.known();
+        known.guests.let_in.insert(node);
+        let let_in = known.guests.let_in.clone();
+        drop(known);
+        if let_in.len() > 1 {
+            self.breaks("token", format!("one token has let in {let_in:?}"));
+        }
+    }
+
+    /// Whether a node was just seen with two sets of voters.
+    pub(super) fn saw_change(&self, node: u64, changing: bool) {
+        let mut known = self.known();
+        if changing {
+            known.changing.insert(node);
+        } else {
+            known.changing.remove(&node);
+        }
+    }
+
+    pub(in crate::scenarios) fn is_changing(&self) -> bool {
+        !self.known().changing.is_empty()
     }
 
     /// How many nodes were members once.

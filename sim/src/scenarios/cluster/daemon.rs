@@ -51,6 +51,8 @@ const RPC_PORT: u16 = 7440;
 pub(in crate::scenarios) const HTTPS_PORT: u16 = 7443;
 /// How often an operator looks after its node.
 const ROUND: Duration = Duration::from_secs(1);
+/// How often one does that waits for an invitation.
+const GUEST_ROUND: Duration = Duration::from_millis(10);
 
 /// The software of the scenario.
 pub(in crate::scenarios) struct Daemon {
@@ -115,6 +117,16 @@ async fn operate(id: u64, nodes: u64, client: Client, board: &Board) {
     loop {
         match client.ready().await.map(|ready| ready.state) {
             Ok(NodeState::Unformed) if id == 1 && !board.is_founded() => drop(client.init(&init(id)).await),
+            Ok(NodeState::Unformed) if board.is_guest(id) => {
+                let Some(token) = board.take_invitation(id) else {
+                    rt::time::sleep(GUEST_ROUND).await;
+                    continue;
+                };
+                match client.join(&join(id, token)).await {
+                    Ok(_) => board.let_in(id),
+                    Err(error) => tracing::info!(%error, "a guest was not let in"),
+                }
+            }
             Ok(NodeState::Unformed) => match board.take_token(id) {
                 // It works once: if the join fails, another one is needed.
                 Some(token) => drop(client.join(&join(id, token)).await),
@@ -135,6 +147,7 @@ async fn operate(id: u64, nodes: u64, client: Client, board: &Board) {
                     board.left(id);
                 }
                 help(&client, board).await;
+                look(id, &client, board).await;
                 check(id, &client, board).await;
             }
             _ => {}
@@ -190,7 +203,18 @@ async fn has_failed(client: &Client) -> bool {
     status.is_ok_and(|status| status.troubles.iter().any(|trouble| trouble.kind == TroubleKind::Failed))
 }
 
+async fn look(id: u64, client: &Client, board: &Board) {
+    if let Ok(status) = client.status().await {
+        board.saw_change(id, status.troubles.iter().any(|trouble| trouble.kind == TroubleKind::VotersChange));
+    }
+}
+
 async fn help(client: &Client, board: &Board) {
+    if board.wants_invitation()
+        && let Ok(issued) = client.token_add(&TokenRequest { valid_s: None, name: None }).await
+    {
+        board.invite(issued.token);
+    }
     for node in board.wanted() {
         if let Ok(issued) = client.token_add(&TokenRequest { valid_s: None, name: Some(host(node)) }).await {
             board.put_token(node, issued.token);

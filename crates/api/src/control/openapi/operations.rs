@@ -7,8 +7,8 @@ use crate::control::recovery::{Recovery, RecoveryRequest};
 use crate::control::sql::{SqlDone, SqlStatement, SqlTransaction};
 use crate::control::types::{
     AccessInfo, AccessIssued, AccessRequest, Created, DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest,
-    Dropped, Formed, InitRequest, JoinRequest, NodeInfo, Parted, Readiness, Status, TokenInfo, TokenIssued,
-    TokenRequest,
+    Dropped, Formed, InitRequest, JoinRequest, NodeInfo, NodeRequest, Parted, Readiness, RoleTargets, Status,
+    TokenInfo, TokenIssued, TokenRequest,
 };
 use AccessRole::{Admin, Operator, Viewer};
 use Content::{Json, Lines, Nothing, Other};
@@ -117,6 +117,32 @@ pub(in crate::control) const OPERATIONS: &[Operation] = &[
             ("force", "`true`: also if it does not answer, or if writes may stop"),
         ],
         gives: Json(of::<Parted>),
+        ..PLAIN
+    },
+    Operation {
+        method: "PATCH",
+        path: "/v1/nodes/{name}",
+        role: Some(Admin),
+        does: "Say with whom a node fails together, and how gladly it takes a role",
+        takes: Json(of::<NodeRequest>),
+        gives: Json(of::<NodeInfo>),
+        ..PLAIN
+    },
+    Operation {
+        method: "GET",
+        path: "/v1/roles",
+        role: Some(Viewer),
+        does: "How many members should vote and stand by",
+        gives: Json(of::<RoleTargets>),
+        ..PLAIN
+    },
+    Operation {
+        method: "PUT",
+        path: "/v1/roles",
+        role: Some(Admin),
+        does: "Change how many members should vote and stand by",
+        takes: Json(of::<RoleTargets>),
+        gives: Json(of::<RoleTargets>),
         ..PLAIN
     },
     Operation {

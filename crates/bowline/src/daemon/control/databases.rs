@@ -46,6 +46,9 @@ pub(super) fn trouble(database: &Database) -> Option<Trouble> {
         GroupState::Suspended(why) => (TroubleKind::Suspended, why.to_string()),
         GroupState::Failed(why) => (TroubleKind::Failed, why.to_string()),
         _ if status.is_quarantined => (TroubleKind::WithoutVote, "its Raft log was damaged".to_owned()),
+        _ if status.membership.is_joint() => {
+            (TroubleKind::VotersChange, "a machine comes, goes or is replaced".to_owned())
+        }
         _ => return None,
     };
     Some(Trouble { database: database.name().clone(), kind, why })

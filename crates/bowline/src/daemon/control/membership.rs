@@ -1,8 +1,12 @@
 //! What the control API asks of the membership.
 
 use super::{Names, Node, Phase, problem};
-use api::control::{Health, NodeInfo, Parted, Problem, ProblemKind, TokenInfo, TokenIssued, TokenRequest, TokenState};
+use api::control::{
+    Health, NodeInfo, NodeRequest, Parted, Problem, ProblemKind, RoleTargets, TokenInfo, TokenIssued, TokenRequest,
+    TokenState,
+};
 use base::Role;
+use cluster::roles::Targets;
 use cluster::{ClusterError, NodeName, NodeRow, NodeRowState, TokenId, TokenRow};
 use jiff::Timestamp;
 use std::time::Duration;
@@ -52,6 +56,8 @@ pub(super) async fn list(node: &Node) -> Result<Vec<NodeInfo>, Problem> {
             dqlite_address: row.dqlite_address,
             https_address: row.https_address,
             version: Some(row.version),
+            failure_domain: row.failure_domain,
+            weight: row.weight,
         })
         .collect())
 }
@@ -74,6 +80,29 @@ pub(super) async fn remove(node: &Node, name: &str, force: bool) -> Result<Parte
     let mut nodes = if now.is_empty() { before } else { now };
     nodes.retain(|member| member.id != gone);
     Ok(Parted { node: gone, name: name.to_owned(), nodes })
+}
+
+pub(super) async fn set(node: &Node, name: &str, request: NodeRequest) -> Result<NodeInfo, Problem> {
+    let NodeRequest { failure_domain, weight } = request;
+    node.cluster()?.set_node(name, failure_domain, weight).await.map_err(|e| refused(&e))?;
+    // This node's copy may be a moment behind what has just been written.
+    let mut info = list(node).await?.into_iter().find(|member| member.name == name);
+    if let Some(info) = &mut info {
+        info.failure_domain = failure_domain.unwrap_or(info.failure_domain);
+        info.weight = weight.unwrap_or(info.weight);
+    }
+    info.ok_or_else(|| refused(&ClusterError::NoSuchNode { name: name.to_owned() }))
+}
+
+pub(super) async fn roles(node: &Node) -> Result<RoleTargets, Problem> {
+    let Targets { voters, stand_bys } = node.cluster()?.targets().await.map_err(|e| refused(&e))?;
+    Ok(RoleTargets { voters, stand_bys })
+}
+
+pub(super) async fn set_roles(node: &Node, targets: RoleTargets) -> Result<RoleTargets, Problem> {
+    let RoleTargets { voters, stand_bys } = targets;
+    node.cluster()?.set_targets(Targets { voters, stand_bys }).await.map_err(|e| refused(&e))?;
+    Ok(targets)
 }
 
 pub(super) async fn token_add(node: &Node, request: TokenRequest) -> Result<TokenIssued, Problem> {

@@ -7,7 +7,6 @@ use crate::daemon::node::{Formation, blocking};
 use ::raft::RaftHost;
 use ::store::Store;
 use base::Fault;
-use cluster::roles::Targets;
 use cluster::{Cluster, ClusterConfig, Placement};
 use lifecycle::{Context, Deadline, Ready, Unit, UnitError};
 use rpc::Service;
@@ -51,8 +50,7 @@ impl Unit for MembersUnit {
         if founding.is_some() {
             store.bootstrap(&identity.record.address).await.map_err(NodeError::Store)?;
         }
-        let config =
-            ClusterConfig { identity, version: env!("CARGO_PKG_VERSION").to_owned(), targets: Targets::default() };
+        let config = ClusterConfig { identity, version: env!("CARGO_PKG_VERSION").to_owned() };
         let sys_group = store.sys().group().clone();
         let mesh = network.mesh.clone();
         let cluster = Cluster::start(config, store.share(), sys_group, (*host).clone(), mesh, &context.scope)

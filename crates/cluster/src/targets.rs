@@ -1,0 +1,41 @@
+//! How many members vote and stand by: two columns of `sys.cluster`.
+
+use crate::ClusterError;
+use crate::roles::Targets;
+use crate::sys::SysSql;
+use store::{Command, ReadLevel, Value};
+
+/// More voters cost every write more than they save.
+const VOTERS_MAX: usize = 9;
+/// As many as there may be members.
+const STAND_BYS_MAX: usize = 63;
+
+/// What there should be.
+pub(crate) async fn read(sys: &dyn SysSql, level: ReadLevel) -> Result<Targets, ClusterError> {
+    let rows = sys.query(level, Command::new("SELECT voters, stand_bys FROM cluster", [])).await?.rows;
+    let number = |value: &Value| value.integer().and_then(|n| usize::try_from(n).ok());
+    match rows.first().map(Vec::as_slice) {
+        // The cluster is being founded.
+        None => Ok(Targets::default()),
+        Some([voters, stand_bys]) => match (number(voters), number(stand_bys)) {
+            (Some(voters), Some(stand_bys)) => Ok(Targets { voters, stand_bys }),
+            _ => Err(ClusterError::Row { table: "cluster", why: format!("{rows:?}") }),
+        },
+        Some(_) => Err(ClusterError::Row { table: "cluster", why: format!("{rows:?}") }),
+    }
+}
+
+/// From now on there should be so many.
+pub(crate) async fn write(sys: &dyn SysSql, targets: Targets) -> Result<(), ClusterError> {
+    let Targets { voters, stand_bys } = targets;
+    if voters.is_multiple_of(2) || voters > VOTERS_MAX {
+        let why = format!("{voters} voters: it must be an odd number up to {VOTERS_MAX}");
+        return Err(ClusterError::Targets { why });
+    }
+    if stand_bys > STAND_BYS_MAX {
+        return Err(ClusterError::Targets { why: format!("{stand_bys} stand-bys: at most {STAND_BYS_MAX}") });
+    }
+    let number = |n: usize| Value::from(i64::try_from(n).unwrap_or(i64::MAX));
+    let update = Command::new("UPDATE cluster SET voters = ?1, stand_bys = ?2", [number(voters), number(stand_bys)]);
+    sys.transact(vec![update]).await.map(drop).map_err(Into::into)
+}
