@@ -20,8 +20,11 @@ pub(super) async fn run(context: &Context, args: &RecoverArgs) -> Result<(), Fai
         talk(&format!("{}\n", planned(&plan)));
     }
     if !args.yes {
-        let cost = "lose what only the lost machines had acknowledged";
-        confirm::by_name("recovering without", &lost, cost)?;
+        let cost = "lose what only others had acknowledged";
+        match lost.as_str() {
+            "" => confirm::by_name("going on with", &names(&plan.survivors), cost)?,
+            lost => confirm::by_name("recovering without", lost, cost)?,
+        }
     }
     let give_up = plan.lost.iter().map(|node| node.name.clone()).collect();
     let done = client.recover(&RecoveryRequest { give_up }).await?;

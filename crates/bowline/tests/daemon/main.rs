@@ -21,3 +21,4 @@ mod roles;
 mod served_before_ready;
 mod service_manager;
 mod sql_over_http;
+mod stops;
