@@ -96,6 +96,11 @@ fn a_damaged_log_is_refused_and_then_made_whole_by_the_others() {
         let nodes = one.json(&["node", "list"]);
         nodes.as_array().unwrap().iter().all(|node| node["role"] == "voter" && node["health"] == "up").then_some(())
     });
+    // In every database: until then status tells of it.
+    until("nothing is wrong with any database", || {
+        let is_well = |machine: &Machine| machine.json(&["status"])["troubles"] == serde_json::json!([]);
+        (is_well(one) && is_well(three)).then_some(())
+    });
     // With its vote: the others alone are no majority after the next loss.
     machines[1].kill();
     until("the two go on", || (one.say(&["sql", "shop", "INSERT INTO t VALUES (2)"]).code == Some(0)).then_some(()));
