@@ -13,7 +13,7 @@ const IN_TIME: Duration = Duration::from_secs(30);
 /// How late in its life a daemon is stopped at most: later than the longest start on an idle machine.
 const MOMENT_MAX_MS: u64 = 900;
 
-/// How many stops there are: some, or what BOWLINE_STOP_CYCLES says.
+/// How many stops there are: some, or what BOWLINE_STOP_CYCLES says (with `cargo test`, then: nextest gives a test five minutes).
 fn cycles() -> u64 {
     std::env::var("BOWLINE_STOP_CYCLES").ok().and_then(|cycles| cycles.parse().ok()).unwrap_or(24)
 }
