@@ -8,6 +8,7 @@
 )]
 
 mod groups;
+mod silent_leader;
 mod simulated;
 mod toy;
 mod world;
