@@ -6,6 +6,7 @@
     reason = "a developer's command on the real machine: its output is its product"
 )]
 
+use crate::generate::Built;
 use crate::process::{cargo, exit, has_cargo, run, run_watched};
 use crate::{generate, tidy};
 use clap::Args;
@@ -70,7 +71,7 @@ pub(crate) fn main(args: &CheckArgs) -> ExitCode {
     let simulate = ["run", "--quiet", "--profile", "sweep", "--bin", "sim", "--", "--runs", SEEDS];
     step("simulation", &mut || outcome(run(cargo().args(simulate))));
     step("doctests", &mut || outcome(doctests(&mut counts)));
-    step("golden files", &mut || outcome(generate::is_current()));
+    step("golden files", &mut || outcome(generate::is_current(Built::WithTests)));
 
     eprintln!();
     for (name, outcome, seconds) in &steps {

@@ -15,6 +15,15 @@ pub(crate) struct GenerateArgs {
     check: bool,
 }
 
+/// Whether `bowline` is there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Built {
+    /// It may be old, or not there.
+    NotYet,
+    /// The tests run it, and were just built: building it alone would build much of it again, with fewer features.
+    WithTests,
+}
+
 /// Where shell completions and manual pages go: they are packaged, not committed.
 const UNCOMMITTED: &str = "target/gen";
 
@@ -23,7 +32,7 @@ const SHELLS: &[(&str, &str)] = &[("bash", "bowline"), ("zsh", "_bowline"), ("fi
 
 pub(crate) fn main(args: &GenerateArgs) -> ExitCode {
     if args.check {
-        return exit(is_current());
+        return exit(is_current(Built::NotYet));
     }
     let written = generate();
     if let Err(error) = &written {
@@ -32,9 +41,10 @@ pub(crate) fn main(args: &GenerateArgs) -> ExitCode {
     exit(written.is_ok())
 }
 
-/// Whether the committed pages are what the program gives now.
-pub(crate) fn is_current() -> bool {
-    let pages = match program().and_then(|program| pages(&program)) {
+/// Whether the committed pages are what the program gives now; it is built already if the tests were.
+pub(crate) fn is_current(built: Built) -> bool {
+    let program = if built == Built::WithTests { Ok(built_program()) } else { program() };
+    let pages = match program.and_then(|program| pages(&program)) {
         Ok(pages) => pages,
         Err(error) => {
             eprintln!("{error}");
@@ -81,8 +91,12 @@ fn program() -> Result<PathBuf, String> {
     if !run(cargo().args(["build", "--quiet", "--bin", "bowline"])) {
         return Err("bowline does not build".to_owned());
     }
+    Ok(built_program())
+}
+
+fn built_program() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    Ok(target.join("debug/bowline"))
+    target.join("debug/bowline")
 }
 
 fn output(program: &Path, arguments: &[&str]) -> Result<String, String> {
