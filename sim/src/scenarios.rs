@@ -2,12 +2,14 @@
 
 mod cluster;
 mod forming;
+mod http;
 mod joining;
 mod lost;
 mod opening;
 mod power;
 mod registers;
 mod rot;
+mod watching;
 
 use crate::Scenario;
 
@@ -21,6 +23,7 @@ pub const ALL: &[Scenario] = &[
     opening::SCENARIO,
     power::SCENARIO,
     rot::SCENARIO,
+    watching::SCENARIO,
 ];
 
 /// The one of that name.

@@ -13,6 +13,7 @@ pub mod openapi;
 mod ops;
 mod problem;
 mod recovery;
+pub mod resources;
 mod routes;
 mod serve;
 pub mod sql;

@@ -19,6 +19,7 @@ mod node;
 mod output;
 mod progress;
 mod recover;
+mod resources;
 mod signals;
 mod sql;
 mod start;
@@ -171,6 +172,8 @@ async fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Access(command) => access::run(context, command).await,
         Command::Context(command) => contexts::run(context, command).await,
         Command::Audit(args) => audit::run(context, &args).await,
+        Command::Event(command) => resources::events(context, command).await,
+        Command::Resource(command) => resources::run(context, command).await,
         Command::Recover(args) => recover::run(context, &args).await,
         Command::Dev(args) => dev::run(context, &args).await,
         Command::Start(args) => start::run(context, args).await,

@@ -10,9 +10,11 @@ mod liveness;
 
 use crate::ClusterError;
 use crate::cluster::Inner;
+use crate::kinds;
 use crate::node_rows::{self, JOINING_MAX, NodeRow, NodeRowState};
 use crate::roles::{self, Change, Member};
 use crate::steps::{Assignment, Place, Step, role_in, steps};
+use crate::sys::SysSql;
 use crate::targets;
 use base::{GroupId, NodeId, Role};
 use futures::future::{join_all, select_all};
@@ -23,7 +25,8 @@ use rt::time::Instant;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use store::ReadLevel;
+use store::resources::Severity;
+use store::{ReadLevel, resources};
 
 /// A pass that failed is done again after so long, unless something changes before.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
@@ -92,6 +95,9 @@ pub(crate) async fn run(inner: Arc<Inner>) {
             if let Err(error) = node_rows::sweep(inner.sys.as_ref()).await {
                 tracing::info!(%error, "joining nodes that never came up could not be removed; it is tried again");
             }
+            if let Err(error) = tell_overdue(inner.sys.as_ref()).await {
+                tracing::info!(%error, "what is removed too slowly could not be told of; it is tried again");
+            }
         }
         let again = match &done {
             Ok(Done { complete: true, .. }) => SWEEP_EVERY,
@@ -108,6 +114,15 @@ pub(crate) async fn run(inner: Arc<Inner>) {
             () = rt::time::sleep_until(next) => {}
         }
     }
+}
+
+/// Tells of resources that are to be removed and wait longer than they should.
+async fn tell_overdue(sys: &dyn SysSql) -> Result<(), ClusterError> {
+    let late = resources::tell_overdue(&sys.query(ReadLevel::Local, resources::overdue()).await?);
+    if !late.is_empty() {
+        sys.transact(late).await?;
+    }
+    Ok(())
 }
 
 /// Waits until a group differs from its key in something that matters here.
@@ -180,6 +195,7 @@ async fn pass(inner: &Inner, liveness: &mut Liveness, gave_away: &mut Option<Ins
     let assignment = assign(&members, &plan);
     conform(&inner.sys_group, &assignment, Departures::Later).await?;
     rt::sim_point!("roles.after_sys");
+    tell_roles(inner, &members, &assignment).await;
     let groups = inner.groups();
     let others = groups.iter().filter(|group| group.id() != GroupId::SYS);
     let others = join_all(others.map(|group| conform_other(group, &assignment))).await;
@@ -189,6 +205,23 @@ async fn pass(inner: &Inner, liveness: &mut Liveness, gave_away: &mut Option<Ins
         let_go(inner, &rows, &assignment).await?;
     }
     Ok(Done { leading: true, settled: Some(Arc::new(assignment)), complete })
+}
+
+/// Notes who has another role now. What cannot be noted is in the log of the daemon only.
+async fn tell_roles(inner: &Inner, members: &[(&NodeRow, Member)], now: &Assignment) {
+    let told = members.iter().filter_map(|(row, member)| {
+        let role = now.get(&row.node).map_or(Role::Spare, |place| place.role);
+        let message = || format!("it is a {role} instead of a {}", member.role);
+        (role != member.role)
+            .then(|| resources::event(kinds::NODES.name, &row.name, Severity::Normal, "RoleChanged", message()))
+    });
+    let told: Vec<_> = told.collect();
+    if told.is_empty() {
+        return;
+    }
+    if let Err(error) = inner.sys.transact(told).await {
+        tracing::info!(%error, "roles have changed, and it is not among the events");
+    }
 }
 
 /// A group that has failed here for good. Whoever leads `sys` leads every group: nobody would serve this one.

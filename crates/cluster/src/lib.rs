@@ -12,6 +12,7 @@ mod controller;
 mod error;
 mod identity;
 mod join;
+mod kinds;
 mod messages;
 mod names;
 mod node_rows;
@@ -30,6 +31,7 @@ pub use cluster::{Cluster, ClusterConfig, Placement, Recovery, Reseed, hand_over
 pub use error::{ClusterError, PAGES};
 pub use identity::{Credentials, NodeIdentity, NodeRecord, Transport};
 pub use join::client::{JoinAs, Joined, join};
+pub use kinds::{KINDS, kinds};
 pub use messages::{MemberAddress, MessageKind};
 pub use names::{ClusterId, NodeName};
 pub use node_rows::{NodeRow, NodeRowState};

@@ -2,11 +2,11 @@
 
 use crate::messages::Announce;
 use crate::sys::{SysSql, from_sql, now, to_sql};
-use crate::{ClusterError, NodeName, NodeRecord, SCHEMA};
+use crate::{ClusterError, NodeName, NodeRecord, SCHEMA, kinds};
 use base::NodeId;
 use rpc::Fingerprint;
 use std::time::Duration;
-use store::{Command, ReadLevel, Value};
+use store::{Command, ReadLevel, Value, resources};
 
 /// A machine that redeemed a token has so long to come up as a member. Then its row lapses, and its name is free.
 pub(crate) const JOINING_MAX: Duration = Duration::from_mins(15);
@@ -161,6 +161,7 @@ pub(crate) async fn found(
     version: &str,
 ) -> Result<(), ClusterError> {
     let mut commands: Vec<Command> = SCHEMA.iter().map(|sql| Command::new(*sql, [])).collect();
+    commands.extend(resources::definitions(&kinds::kinds()));
     commands.push(Command::new(
         "INSERT OR IGNORE INTO cluster (one, id, created) VALUES (1, ?1, ?2)",
         [record.cluster.as_str().into(), now().into()],
@@ -258,13 +259,24 @@ pub(crate) async fn sweep(sys: &dyn SysSql) -> Result<bool, ClusterError> {
     Ok(sys.transact(vec![update]).await?.rows_affected > 0)
 }
 
-/// Takes the next step of a node that goes, from the state it is in. Does nothing if it is in another one by now.
+/// What a node that goes waits for: that all groups know it no more.
+const ROLES: &str = "roles";
+/// By when they should.
+const ROLES_MAX: Duration = Duration::from_mins(15);
+
+/// Takes the next step of a node that goes, from the state it is in. Does nothing if it is in another one by now, or waits for something else.
 pub(crate) async fn part(sys: &dyn SysSql, node: NodeId, from: NodeRowState) -> Result<(), ClusterError> {
+    let Some(row) = by_id(sys, node).await?.filter(|row| row.state == from) else { return Ok(()) };
     let to = if from == NodeRowState::Member { NodeRowState::Leaving } else { NodeRowState::Removed };
     let update = Command::new(
-        "UPDATE nodes SET state = ?3, since = ?4 WHERE id = ?1 AND state = ?2",
+        "UPDATE nodes SET state = ?3, since = ?4 WHERE id = ?1 AND state = ?2 \
+         AND NOT (?3 = 'removed' AND EXISTS (SELECT 1 FROM finalizers WHERE kind = 'nodes' AND key = nodes.name))",
         [to_sql(node).into(), from.as_str().into(), to.as_str().into(), now().into()],
     );
-    sys.transact(vec![update]).await?;
+    let finalizer = match to {
+        NodeRowState::Leaving => resources::finalize(kinds::NODES.name, &row.name, ROLES, ROLES_MAX),
+        _ => resources::finalized(kinds::NODES.name, &row.name, ROLES),
+    };
+    sys.transact(vec![finalizer, update]).await?;
     Ok(())
 }

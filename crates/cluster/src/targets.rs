@@ -10,6 +10,16 @@ const VOTERS_MAX: usize = 9;
 /// As many as there may be members.
 const STAND_BYS_MAX: usize = 63;
 
+/// Whether so many may vote: an even number is as fragile as one less.
+pub(crate) fn is_voters(voters: usize) -> bool {
+    !voters.is_multiple_of(2) && voters <= VOTERS_MAX
+}
+
+/// Whether so many may stand by.
+pub(crate) fn is_stand_bys(stand_bys: usize) -> bool {
+    stand_bys <= STAND_BYS_MAX
+}
+
 /// What there should be.
 pub(crate) async fn read(sys: &dyn SysSql, level: ReadLevel) -> Result<Targets, ClusterError> {
     let rows = sys.query(level, Command::new("SELECT voters, stand_bys FROM cluster", [])).await?.rows;
@@ -28,11 +38,11 @@ pub(crate) async fn read(sys: &dyn SysSql, level: ReadLevel) -> Result<Targets, 
 /// From now on there should be so many.
 pub(crate) async fn write(sys: &dyn SysSql, targets: Targets) -> Result<(), ClusterError> {
     let Targets { voters, stand_bys } = targets;
-    if voters.is_multiple_of(2) || voters > VOTERS_MAX {
+    if !is_voters(voters) {
         let why = format!("{voters} voters: it must be an odd number up to {VOTERS_MAX}");
         return Err(ClusterError::Targets { why });
     }
-    if stand_bys > STAND_BYS_MAX {
+    if !is_stand_bys(stand_bys) {
         return Err(ClusterError::Targets { why: format!("{stand_bys} stand-bys: at most {STAND_BYS_MAX}") });
     }
     let number = |n: usize| Value::from(i64::try_from(n).unwrap_or(i64::MAX));

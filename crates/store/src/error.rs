@@ -146,6 +146,12 @@ pub enum StoreError {
         /// What is possible.
         max: u64,
     },
+    /// Changes after the one that a watcher has seen last are not kept any more, or this cluster never came so far.
+    #[error("the changes after revision {after} cannot be told")]
+    WatchLost {
+        /// The last revision that the watcher has seen.
+        after: u64,
+    },
     /// The product broke its own rule.
     #[error("internal error: {0}")]
     Internal(String),
@@ -238,6 +244,7 @@ impl Fault for StoreError {
             Self::TransactionLimit { .. } => Code("BL-STORE-020"),
             Self::ReadsOnly => Code("BL-STORE-021"),
             Self::RowTooLarge { .. } => Code("BL-STORE-023"),
+            Self::WatchLost { .. } => Code("BL-STORE-024"),
             Self::WritesOnly { .. } | Self::OneStatement { .. } => Code("BL-STORE-022"),
         }
     }
@@ -259,7 +266,7 @@ impl Fault for StoreError {
             Self::Pages { error, .. } => error.disposition(),
             Self::Call(e) => e.disposition(),
             Self::Internal(_) | Self::Encoding(_) => Disposition::Bug,
-            Self::NoSuchDatabase { .. } | Self::NoSuchStatement => Disposition::Gone,
+            Self::NoSuchDatabase { .. } | Self::NoSuchStatement | Self::WatchLost { .. } => Disposition::Gone,
             // A blind retry may do it twice: the client must look first.
             Self::OutcomeUnknown => Disposition::Unknown,
             Self::TransactionIdle { .. }
@@ -428,5 +435,12 @@ pub const PAGES: &[ErrorPage] = &[
         title: "A row is too large to be answered",
         cause: "A row of a result stands in memory as a whole, as text, before it is sent.",
         next: "Read a large value in parts: `substr(column, 1, 1000000)`, and so on.",
+    },
+    ErrorPage {
+        code: Code("BL-STORE-024"),
+        title: "The changes cannot be told from there on",
+        cause: "The newest 20,000 changes of resources are kept. Who watches asked for some that are older; or for later ones than there are, as after \
+                `bowline recover`, when the last changes were lost with the machines that had them.",
+        next: "List the resources again, and watch from the revision that the list names.",
     },
 ];

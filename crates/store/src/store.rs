@@ -6,6 +6,7 @@ use crate::database::{Database, Leadership, Phase};
 use crate::forward::{FORWARD_MAX, Forwarded, Reply, Request, call, call_bulk, serve};
 use crate::import;
 use crate::inner::Inner;
+use crate::resources;
 use crate::rows::{Command, Rows};
 use crate::session::{Session, SessionOptions};
 use crate::{ReadLevel, StoreError};
@@ -57,6 +58,11 @@ pub struct StoreConfig {
     pub pages: sqlite::PageStoreOptions,
 }
 
+/// The statements that make the tables of `sys` that belong to the store; running them again changes nothing.
+pub fn tables() -> Vec<Command> {
+    resources::BASE.iter().chain([&catalog::SCHEMA]).map(|sql| Command::new(*sql, [])).collect()
+}
+
 /// The databases of this node. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
 pub struct Store(Arc<Inner>);
@@ -87,7 +93,7 @@ impl Store {
         // The list's numbers start after the group of `sys`.
         let reserve = "INSERT INTO sqlite_sequence(name, seq) SELECT 'databases', 1 \
                        WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'databases')";
-        session.transact(&[Command::new(catalog::SCHEMA, []), Command::new(reserve, [])]).await?;
+        session.transact(&[tables(), vec![Command::new(reserve, [])]].concat()).await?;
         Ok(())
     }
 

@@ -15,7 +15,8 @@ pub(super) const SCENARIO: Scenario = Scenario {
     story: "Machines join a cluster, and leave it, while its members are killed, lose power and lose each other.",
     play,
     expected_logs: &[super::cluster::EXPECTED_LOGS, &["this machine is no member any more; what it had"]],
-    mutants: &["cluster.leave-others-behind", "raft.wait-for-the-silent"],
+    // A leader that waits for ever shows itself in one of hundreds of worlds: it is caught by a test of `raft` that makes that world.
+    mutants: &["cluster.leave-others-behind"],
 };
 
 fn play(run: &Run) -> Result<(), Broken> {

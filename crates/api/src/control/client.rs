@@ -1,6 +1,7 @@
 //! The other end of the API: one connection a request, over the node's Unix socket or over HTTPS.
 
 mod remote;
+mod resources;
 
 pub use remote::Remote;
 

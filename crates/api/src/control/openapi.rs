@@ -33,6 +33,8 @@ pub(super) enum Content {
     Json(fn(&mut SchemaGenerator) -> Schema),
     /// JSON of this type, or the same as lines of JSON.
     Lines(fn(&mut SchemaGenerator) -> Schema),
+    /// Lines of JSON of this type.
+    Stream(fn(&mut SchemaGenerator) -> Schema),
     /// Something else.
     Other(&'static str),
 }
@@ -52,6 +54,7 @@ impl Content {
                 "application/json": {"schema": of(types)},
                 "application/x-ndjson": {"schema": {"type": "string"}},
             })),
+            Self::Stream(of) => Some(json!({"application/x-ndjson": {"schema": of(types)}})),
             Self::Other(media) => Some(json!({ *media: {"schema": {"type": "string", "format": "binary"}} })),
         }
     }

@@ -5,6 +5,7 @@ use super::audit::{AuditInfo, Audited};
 use super::metrics::Metrics;
 use super::problem::Problem;
 use super::recovery::{Recovery, RecoveryRequest};
+use super::resources::{ChangeStream, ResourceInfo, ResourcePage, ResourcePatch};
 use super::sql::{SqlDone, SqlRows};
 use super::types::{
     AccessInfo, AccessIssued, AccessRequest, Created, DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest,
@@ -15,6 +16,7 @@ use base::DbName;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use store::resources::Kind;
 use store::{Command, SessionOptions, WriteId};
 
 /// The bytes of a database file, in order. An error ends it: what came before must not be used.
@@ -111,6 +113,28 @@ pub trait Control: Send + Sync + 'static {
 
     /// The newest notes before note `before`, the newest first.
     fn audit(&self, before: Option<u64>, limit: u32) -> BoxFuture<'_, Result<Vec<AuditInfo>, Problem>>;
+
+    /// The resources of a kind after one of them, in the order of their names or numbers.
+    fn resources(
+        &self,
+        kind: &'static Kind,
+        after: Option<String>,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<ResourcePage, Problem>>;
+
+    /// One resource; none if it is not there.
+    fn resource(&self, kind: &'static Kind, name: String) -> BoxFuture<'_, Result<Option<ResourceInfo>, Problem>>;
+
+    /// Changes what is wanted of a resource, all of it or nothing; none if it is not there. A conflict if it was changed meanwhile.
+    fn resource_update(
+        &self,
+        kind: &'static Kind,
+        name: String,
+        patch: ResourcePatch,
+    ) -> BoxFuture<'_, Result<Option<ResourceInfo>, Problem>>;
+
+    /// The changes after a revision, from now on if none is given. Ends with a problem when the node stops.
+    fn watch(&self, after: Option<u64>) -> BoxFuture<'_, Result<ChangeStream, Problem>>;
 
     /// All databases by name, `sys` first.
     fn databases(&self) -> BoxFuture<'_, Result<Vec<DatabaseInfo>, Problem>>;

@@ -24,6 +24,8 @@ pub enum ProblemKind {
     Unsafe,
     /// What was asked for is not there.
     NotFound,
+    /// It was there, and is not kept any more.
+    Gone,
     /// It is there already, or in a state that excludes the request.
     Conflict,
     /// No answer came in time. A change that was asked for may have happened or not.
@@ -45,6 +47,7 @@ impl ProblemKind {
             Self::TooLarge => 413,
             Self::Unsafe => 412,
             Self::NotFound => 404,
+            Self::Gone => 410,
             Self::Conflict => 409,
             Self::TimedOut => 504,
             Self::Corrupt | Self::Internal => 500,
@@ -62,6 +65,7 @@ impl ProblemKind {
             | Self::Forbidden
             | Self::TooLarge
             | Self::NotFound
+            | Self::Gone
             | Self::Conflict
             | Self::Corrupt
             | Self::Internal => 1,
@@ -250,6 +254,11 @@ pub const PAGES: &[ErrorPage] = &[
     BUSY,
     UNKNOWN_CLIENT,
     NOT_ALLOWED,
+    super::resources::NO_KIND,
+    super::resources::NO_RESOURCE,
+    super::resources::CHANGED,
+    super::resources::NOT_SETTABLE,
+    super::resources::ANOTHER_WAY,
     super::client::NO_HOST,
     super::client::UNREACHABLE,
     super::client::FORBIDDEN,

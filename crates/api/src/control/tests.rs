@@ -3,6 +3,9 @@
 use crate::control::access::{AccessRole, Credential, Grant, Peer};
 use crate::control::metrics::Metrics;
 use crate::control::openapi::{OPERATIONS, Operation};
+use crate::control::resources::{
+    ChangeInfo, ChangeStream, Changes, ResourceInfo, ResourcePage, ResourcePatch, WatchLine,
+};
 use crate::control::sql::{SqlDone, SqlRows};
 use crate::control::{
     AccessInfo, AccessIssued, AccessRequest, AuditInfo, Audited, ByteStream, Client, ClientError, Control, Created,
@@ -23,6 +26,7 @@ use rt::sync::watch;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use store::resources::Kind;
 use store::{Command, SessionOptions, WriteId};
 
 /// Enough of a node to have something to ask: what it is asked is what is tested here, not what it does.
@@ -120,6 +124,51 @@ impl Control for Node {
     }
     fn audit(&self, _: Option<u64>, _: u32) -> BoxFuture<'_, Result<Vec<AuditInfo>, Problem>> {
         ready(Ok(vec![]))
+    }
+    fn resources(
+        &self,
+        kind: &'static Kind,
+        _: Option<String>,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<ResourcePage, Problem>> {
+        ready(refused(&format!("asked for {limit} {}", kind.name)))
+    }
+    fn resource(&self, kind: &'static Kind, name: String) -> BoxFuture<'_, Result<Option<ResourceInfo>, Problem>> {
+        let is_there = DbName::new(&name).is_ok_and(|name| self.files.lock().unwrap().contains_key(&name));
+        ready(Ok(is_there.then(|| ResourceInfo {
+            kind: kind.name.to_owned(),
+            name,
+            generation: 1,
+            revision: 1,
+            finalizers: vec![],
+            spec: serde_json::Map::new(),
+            status: serde_json::Map::new(),
+        })))
+    }
+    fn resource_update(
+        &self,
+        kind: &'static Kind,
+        name: String,
+        _: ResourcePatch,
+    ) -> BoxFuture<'_, Result<Option<ResourceInfo>, Problem>> {
+        self.resource(kind, name)
+    }
+    fn watch(&self, after: Option<u64>) -> BoxFuture<'_, Result<ChangeStream, Problem>> {
+        let change = |revision: u64, kind: &str| ChangeInfo {
+            revision,
+            at: jiff::Timestamp::UNIX_EPOCH,
+            verb: "created".to_owned(),
+            kind: kind.to_owned(),
+            name: format!("n{revision}"),
+            generation: 1,
+            spec: serde_json::Map::new(),
+            status: serde_json::Map::new(),
+        };
+        let revision = after.unwrap_or(7);
+        let changes = vec![change(revision + 1, "nodes"), change(revision + 2, "tokens")];
+        let batch = Changes { changes, revision: revision + 2 };
+        let changes = futures::stream::iter([Ok(batch), refused("the node stops").map(|never: Changes| never)]).boxed();
+        ready(Ok(ChangeStream { revision, changes }))
     }
     fn recovery(&self) -> BoxFuture<'_, Result<Recovery, Problem>> {
         ready(refused("nothing is lost"))
@@ -378,7 +427,7 @@ async fn every_operation_is_there_and_takes_the_role_that_the_table_says() {
     let router = router(node.clone());
     for Operation { method, path, role, .. } in OPERATIONS {
         let role = role.map_or_else(|| "everybody".to_owned(), |role| role.to_string());
-        let name = path.replace("{name}", "shop").replace("{id}", "00c0ffee");
+        let name = path.replace("{kind}", "databases").replace("{name}", "shop").replace("{id}", "00c0ffee");
         let asks = if *method == "DELETE" { format!("{name}?confirm=shop") } else { name };
         let mut takes = "everybody";
         for (shown, next) in [(None, "viewer"), (Some("viewer"), "operator"), (Some("operator"), "admin")] {
@@ -406,4 +455,40 @@ async fn every_operation_is_there_and_takes_the_role_that_the_table_says() {
     for wrong in [Some("else"), Some("")] {
         assert_eq!(asked(&router, "GET", "/v1/status", wrong).await, (401, "BL-API-010".to_owned()));
     }
+}
+
+#[tokio::test]
+async fn a_watch_begins_with_a_bookmark_leaves_out_other_kinds_and_ends_with_its_reason() {
+    with_node(NodeState::Ready, async |client, _| {
+        let mut lines = Vec::new();
+        let kinds = ["nodes".to_owned()];
+        let ended = client.watch(Some(3), &kinds, |line| {
+            lines.push(line);
+            std::ops::ControlFlow::Continue(())
+        });
+        assert_eq!(problem(ended.await).message, "the node stops");
+        match lines.as_slice() {
+            [WatchLine::Bookmark { bookmark: 3 }, WatchLine::Change(change)] => {
+                assert_eq!((change.revision, change.kind.as_str(), change.name.as_str()), (4, "nodes", "n4"));
+            }
+            other => panic!("{other:?}"),
+        }
+        let unknown = client.watch(None, &["planets".to_owned()], |_| std::ops::ControlFlow::Continue(())).await;
+        assert_eq!(problem(unknown).code, "BL-API-013");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_no_resource_or_comes_in_another_way_is_refused_by_name() {
+    with_node(NodeState::Ready, async |client, _| {
+        assert_eq!(client.kinds().await.unwrap().len(), cluster::kinds().len());
+        assert_eq!(problem(client.resources("planets", None, 10).await).code, "BL-API-013");
+        assert_eq!(problem(client.resources("nodes", None, 10).await).message, "asked for 10 nodes");
+        let gone = problem(client.resource("nodes", "box9").await);
+        assert_eq!((gone.kind, gone.code.as_str()), (ProblemKind::NotFound, "BL-API-014"));
+        let (status, body) = say(&client, "POST /v1/resources/nodes").await;
+        assert_eq!(status, 400, "{body}");
+    })
+    .await;
 }

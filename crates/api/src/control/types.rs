@@ -154,6 +154,17 @@ impl Reboot {
         Self { safe, reason }
     }
 
+    /// Not while a database has something else to get over: its voters may be others than those of the cluster.
+    #[must_use]
+    pub fn unless(self, troubles: &[Trouble]) -> Self {
+        match troubles.first().filter(|_| self.safe) {
+            Some(Trouble { database, .. }) => {
+                Self { safe: false, reason: format!("database {database} is not as it should be on this machine") }
+            }
+            None => self,
+        }
+    }
+
     /// Of a member that does not know the others now.
     pub fn unknown() -> Self {
         Self { safe: false, reason: "it is not known yet which members are up".to_owned() }

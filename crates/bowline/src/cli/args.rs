@@ -93,6 +93,12 @@ pub enum Command {
     Context(ContextCommand),
     /// Show who asked for what that changes something
     Audit(AuditArgs),
+    /// What happened in the cluster: list, watch
+    #[command(subcommand, arg_required_else_help = true)]
+    Event(EventCommand),
+    /// What the cluster keeps about itself, with what is wanted and what is observed
+    #[command(subcommand, arg_required_else_help = true)]
+    Resource(ResourceCommand),
     /// Go on after the majority of the machines is lost for good
     Recover(RecoverArgs),
     /// Run a throw-away cluster in this terminal, until Ctrl-C
@@ -360,6 +366,67 @@ pub struct AuditArgs {
     /// Only entries before the one of this id
     #[arg(long, value_name = "ID")]
     pub before: Option<u64>,
+}
+
+/// `bowline event`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum EventCommand {
+    /// Show the newest events, the oldest of them first
+    List {
+        /// So many of the newest
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+    },
+    /// Show events as they happen, until Ctrl-C
+    Watch {
+        /// Begin after the change of this revision instead of now
+        #[arg(long, value_name = "REVISION")]
+        after: Option<u64>,
+    },
+}
+
+/// `bowline resource`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ResourceCommand {
+    /// List the kinds of resources, or the fields of one
+    Kinds {
+        /// The kind whose fields are listed
+        kind: Option<String>,
+    },
+    /// List the resources of a kind
+    List {
+        /// The kind: nodes, databases, tokens, access, events, audit or cluster
+        kind: String,
+    },
+    /// Show one resource
+    Get {
+        /// Its kind
+        kind: String,
+        /// Its name, or its number
+        name: String,
+    },
+    /// Change what is wanted of a resource
+    Set {
+        /// Its kind
+        kind: String,
+        /// Its name
+        name: String,
+        /// What to set, such as weight=10
+        #[arg(required = true, value_name = "FIELD=VALUE")]
+        fields: Vec<String>,
+        /// Only if its last change is this one
+        #[arg(long)]
+        revision: Option<u64>,
+    },
+    /// Show changes of resources as they happen, until Ctrl-C
+    Watch {
+        /// Only these kinds; all if none is named
+        #[arg(value_name = "KIND")]
+        kinds: Vec<String>,
+        /// Begin after the change of this revision instead of now
+        #[arg(long, value_name = "REVISION")]
+        after: Option<u64>,
+    },
 }
 
 /// `bowline recover`.

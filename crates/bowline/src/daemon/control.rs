@@ -7,11 +7,13 @@ mod forming;
 mod membership;
 mod metrics;
 mod recovery;
+mod resources;
 mod sql;
 
 use super::node::{Names, Node, Phase};
 use api::control::access::{Credential, Grant};
 use api::control::metrics::Metrics;
+use api::control::resources::{ChangeStream, ResourceInfo, ResourcePage, ResourcePatch};
 use api::control::sql::{SqlDone, SqlRows};
 use api::control::{
     AccessInfo, AccessIssued, AccessRequest, AuditInfo, Audited, ByteStream, Control, Created, DatabaseCheck,
@@ -24,6 +26,7 @@ use cluster::{AuditOutcome, Cluster};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use lifecycle::Lane;
+use store::resources::Kind;
 use store::{Command, SessionOptions, Store, StoreError, WriteId};
 
 /// What any error looks like to a user.
@@ -93,9 +96,10 @@ impl Control for Node {
             let bytes = |database: &std::sync::Arc<store::Database>| {
                 u64::from(database.pages().pin_committed().pages()) * sqlite::PAGE_SIZE as u64
             };
+            let troubles = self.store().map(|store| databases::troubles(&store)).unwrap_or_default();
             let reboot = match &record {
                 Some(_) if nodes.is_empty() => Reboot::unknown(),
-                Some(record) => Reboot::judge(&nodes, record.node),
+                Some(record) => Reboot::judge(&nodes, record.node).unless(&troubles),
                 None => Reboot::judge(&[], base::NodeId(0)),
             };
             Ok(Status {
@@ -111,7 +115,7 @@ impl Control for Node {
                 databases: databases.len().saturating_sub(1) as u64,
                 database_bytes: databases.iter().map(bytes).sum(),
                 log_bytes: databases.iter().map(|d| d.group().watch().borrow().log_bytes).sum(),
-                troubles: databases.iter().filter_map(|database| databases::trouble(database)).collect(),
+                troubles,
                 units: Control::units(self),
             })
         }
@@ -206,6 +210,32 @@ impl Control for Node {
     fn access_revoke(&self, name: &str) -> BoxFuture<'_, Result<AccessInfo, Problem>> {
         let name = name.to_owned();
         async move { access::revoke(self, &name).await }.boxed()
+    }
+
+    fn resources(
+        &self,
+        kind: &'static Kind,
+        after: Option<String>,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<ResourcePage, Problem>> {
+        resources::page(self, kind, after, limit).boxed()
+    }
+
+    fn resource(&self, kind: &'static Kind, name: String) -> BoxFuture<'_, Result<Option<ResourceInfo>, Problem>> {
+        async move { resources::one(self, kind, &name).await }.boxed()
+    }
+
+    fn resource_update(
+        &self,
+        kind: &'static Kind,
+        name: String,
+        patch: ResourcePatch,
+    ) -> BoxFuture<'_, Result<Option<ResourceInfo>, Problem>> {
+        async move { resources::update(self, kind, &name, patch).await }.boxed()
+    }
+
+    fn watch(&self, after: Option<u64>) -> BoxFuture<'_, Result<ChangeStream, Problem>> {
+        resources::watch(self, after).boxed()
     }
 
     fn databases(&self) -> BoxFuture<'_, Result<Vec<DatabaseInfo>, Problem>> {

@@ -76,7 +76,7 @@ fn a_damaged_log_is_refused_and_then_made_whole_by_the_others() {
     let machines = three();
     let [one, _, three] = &machines;
     for _ in 0..5 {
-        one.say(&["sql", "shop", "INSERT INTO t VALUES (zeroblob(5000))"]).done();
+        one.say(&["sql", "shop", "INSERT INTO t VALUES (randomblob(5000))"]).done();
     }
     until("all have it", || (copy(three) == copy(one)).then_some(()));
     three.kill();
@@ -112,7 +112,10 @@ fn the_only_voter_with_a_damaged_log_waits_for_others_until_it_is_told_that_ther
     let machine = Machine::new();
     machine.form(&["init", "--name", "box1"]).done();
     for _ in 0..5 {
-        machine.say(&["sql", "shop", "CREATE TABLE IF NOT EXISTS t(x); INSERT INTO t VALUES (zeroblob(5000))"]).done();
+        // So much that the middle of the log is after the founding of the cluster.
+        machine
+            .say(&["sql", "shop", "CREATE TABLE IF NOT EXISTS t(x); INSERT INTO t VALUES (randomblob(5000))"])
+            .done();
     }
     machine.kill();
     rot_log(&machine);

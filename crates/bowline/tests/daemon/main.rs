@@ -17,6 +17,7 @@ mod lifetime;
 mod machine;
 mod membership;
 mod recovery;
+mod resources;
 mod roles;
 mod served_before_ready;
 mod service_manager;

@@ -33,11 +33,10 @@ struct Sys {
 
 impl Sys {
     fn new() -> Self {
-        Self {
-            database: Arc::new(Mutex::new(rusqlite::Connection::open_in_memory().unwrap())),
-            leader: Arc::default(),
-            lose_next: Arc::default(),
-        }
+        let database = Arc::new(Mutex::new(rusqlite::Connection::open_in_memory().unwrap()));
+        let sys = Self { database, leader: Arc::default(), lose_next: Arc::default() };
+        sys.run(&store::tables()).unwrap();
+        sys
     }
 
     fn run(&self, commands: &[Command]) -> rusqlite::Result<Outcome> {

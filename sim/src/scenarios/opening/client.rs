@@ -1,16 +1,13 @@
 //! A client over HTTP: a connection for each request.
 
 use super::door::{Door, Moment};
-use crate::scenarios::cluster::HTTPS_PORT;
-use crate::world::host;
+use crate::scenarios::http::{Answer, exchange};
 use api::control::{DatabaseInfo, Problem};
-use rt::net::Stream;
 use rt::sim::Dice;
 use rt::time::{sleep, timeout};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// How long a client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -30,13 +27,6 @@ pub(super) struct Client {
 #[derive(Deserialize)]
 struct Page {
     rows: Vec<(i64, i64)>,
-}
-
-/// What was answered.
-struct Answer {
-    status: u16,
-    says_when: bool,
-    body: String,
 }
 
 impl Client {
@@ -162,7 +152,7 @@ impl Client {
     async fn ask(&self, request: &str, body: &Value) -> Option<(u16, String)> {
         let since = self.door.moment();
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        let answer = timeout(PATIENCE, exchange(request, &body)).await.ok()?.ok()?;
+        let answer = timeout(PATIENCE, exchange(1, request, &body)).await.ok()?.ok()?;
         self.judge(since, &answer);
         if answer.status >= 500 {
             self.door.refused();
@@ -187,22 +177,4 @@ impl Client {
         }
         rt::sometimes!("opening: a request was told to come again");
     }
-}
-
-async fn exchange(request: &str, body: &str) -> std::io::Result<Answer> {
-    let mut stream = Stream::connect(&format!("{}:{HTTPS_PORT}", host(1))).await?;
-    // Of this version an answer ends where the connection does.
-    let length = body.len();
-    let head = format!("{request} HTTP/1.0\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n");
-    stream.write_all(head.as_bytes()).await?;
-    stream.write_all(body.as_bytes()).await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    let (head, body) = answer.split_once("\r\n\r\n").ok_or(std::io::ErrorKind::UnexpectedEof)?;
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-    Ok(Answer {
-        status: status.ok_or(std::io::ErrorKind::InvalidData)?,
-        says_when: head.to_ascii_lowercase().contains("\r\nretry-after: "),
-        body: body.to_owned(),
-    })
 }

@@ -4,6 +4,7 @@ use super::{Content, Operation};
 use crate::control::access::{AccessRole, Grant};
 use crate::control::audit::AuditInfo;
 use crate::control::recovery::{Recovery, RecoveryRequest};
+use crate::control::resources::{KindInfo, ResourceInfo, ResourcePage, ResourcePatch, ResourceRequest, WatchLine};
 use crate::control::sql::{SqlDone, SqlStatement, SqlTransaction};
 use crate::control::types::{
     AccessInfo, AccessIssued, AccessRequest, Created, DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest,
@@ -11,7 +12,7 @@ use crate::control::types::{
     TokenInfo, TokenIssued, TokenRequest,
 };
 use AccessRole::{Admin, Operator, Viewer};
-use Content::{Json, Lines, Nothing, Other};
+use Content::{Json, Lines, Nothing, Other, Stream};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 fn of<T: JsonSchema>(types: &mut SchemaGenerator) -> Schema {
@@ -219,6 +220,73 @@ pub(in crate::control) const OPERATIONS: &[Operation] = &[
         role: Some(Admin),
         does: "Take access away",
         gives: Json(of::<AccessInfo>),
+        ..PLAIN
+    },
+    Operation {
+        method: "GET",
+        path: "/v1/kinds",
+        role: Some(Viewer),
+        does: "The kinds of resources, with their fields",
+        gives: Json(of::<Vec<KindInfo>>),
+        ..PLAIN
+    },
+    Operation {
+        method: "GET",
+        path: "/v1/resources/{kind}",
+        role: Some(Viewer),
+        does: "Resources of a kind; tokens, access and audit are for admins",
+        query: &[
+            ("after", "Only those after the one of this name or number"),
+            ("limit", "So many at most, 1000 at most; 100 if not given"),
+        ],
+        gives: Json(of::<ResourcePage>),
+        ..PLAIN
+    },
+    Operation {
+        method: "POST",
+        path: "/v1/resources/{kind}",
+        role: Some(Operator),
+        does: "Make a resource",
+        takes: Json(of::<ResourceRequest>),
+        gives: Json(of::<ResourceInfo>),
+        ..PLAIN
+    },
+    Operation {
+        method: "GET",
+        path: "/v1/resources/{kind}/{name}",
+        role: Some(Viewer),
+        does: "A resource",
+        gives: Json(of::<ResourceInfo>),
+        ..PLAIN
+    },
+    Operation {
+        method: "PATCH",
+        path: "/v1/resources/{kind}/{name}",
+        role: Some(Operator),
+        does: "Change what is wanted of a resource; all but databases take an admin",
+        takes: Json(of::<ResourcePatch>),
+        gives: Json(of::<ResourceInfo>),
+        ..PLAIN
+    },
+    Operation {
+        method: "DELETE",
+        path: "/v1/resources/{kind}/{name}",
+        role: Some(Operator),
+        does: "Remove a resource; all but databases take an admin",
+        query: &[("confirm", "The name of a node or database, as the proof that somebody knows what is lost")],
+        gives: Json(of::<ResourceInfo>),
+        ..PLAIN
+    },
+    Operation {
+        method: "GET",
+        path: "/v1/watch",
+        role: Some(Viewer),
+        does: "The changes of resources in order, as lines of JSON without end",
+        query: &[
+            ("after", "The last revision that is known; only what comes from now on if not given"),
+            ("kinds", "Only these kinds, divided by commas"),
+        ],
+        gives: Stream(of::<WatchLine>),
         ..PLAIN
     },
     Operation {

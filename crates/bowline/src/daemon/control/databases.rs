@@ -9,7 +9,7 @@ use api::control::{
 use base::{DbName, PageNo};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
-use raft::GroupState;
+use raft::{GroupState, MembershipView};
 use sqlite::{PAGE_SIZE, View};
 use std::path::Path;
 use std::sync::Arc;
@@ -39,14 +39,22 @@ fn info(database: &Database, names: &super::Names) -> DatabaseInfo {
     }
 }
 
-/// What is wrong with a database on this node, if anything is.
-pub(super) fn trouble(database: &Database) -> Option<Trouble> {
+/// What is wrong with the databases on this node.
+pub(super) fn troubles(store: &Store) -> Vec<Trouble> {
+    let sys = store.sys().group().status().membership;
+    store.databases().iter().filter_map(|database| trouble(database, &sys)).collect()
+}
+
+/// What is wrong with one of them, if anything is. Its voters should be those of `sys`: who may be lost is judged by them.
+fn trouble(database: &Database, sys: &MembershipView) -> Option<Trouble> {
     let status = database.group().status();
+    // One that is being made has none yet.
+    let differs = status.membership.since.is_some() && status.membership.voters != sys.voters;
     let (kind, why) = match &status.state {
         GroupState::Suspended(why) => (TroubleKind::Suspended, why.to_string()),
         GroupState::Failed(why) => (TroubleKind::Failed, why.to_string()),
         _ if status.is_quarantined => (TroubleKind::WithoutVote, "its Raft log was damaged".to_owned()),
-        _ if status.membership.is_joint() => {
+        _ if status.membership.is_joint() || differs => {
             (TroubleKind::VotersChange, "a machine comes, goes or is replaced".to_owned())
         }
         _ => return None,
