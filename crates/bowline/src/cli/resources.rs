@@ -100,7 +100,7 @@ async fn list(context: &Context, kind: &str) -> Result<(), Failure> {
         }
     }
     let table = || {
-        let mut table = Table::new(&["NAME", "GENERATION", "REVISION", "SPEC", "STATUS"]);
+        let mut table = Table::new(&["NAME", "GENERATION", "REVISION", "SPEC", "+STATUS"]);
         for item in &items {
             table.row([
                 Cell::new(&item.name),

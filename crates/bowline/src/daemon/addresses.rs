@@ -2,19 +2,40 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
-/// The address of this machine that others would see: the one it would send from. Nothing is sent.
-fn outbound_ip() -> IpAddr {
+/// The address of this machine that others would see: the one it would send from to anywhere. Nothing is sent.
+fn outbound_ip() -> Option<IpAddr> {
     // An address reserved for documentation: it is only looked up in the routing table.
     let looked_up = UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
         socket.connect("192.0.2.1:9")?;
         socket.local_addr()
     });
-    looked_up.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip())
+    looked_up.ok().map(|address| address.ip())
+}
+
+/// An address of one of its interfaces: a back office may have no way out.
+fn interface_ip() -> Option<IpAddr> {
+    let addresses = if_addrs::get_if_addrs().unwrap_or_default();
+    best(addresses.iter().map(|interface| (interface.name.as_str(), interface.ip())))
+}
+
+/// The first that others can reach, IPv4 before IPv6, and bridges of containers last.
+fn best<'a>(interfaces: impl Iterator<Item = (&'a str, IpAddr)>) -> Option<IpAddr> {
+    let is_local = |ip: &IpAddr| match ip {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unicast_link_local(),
+    };
+    let is_inner = |name: &str| ["docker", "virbr", "veth", "br-"].iter().any(|prefix| name.starts_with(prefix));
+    let reachable = interfaces.filter(|(_, ip)| !is_local(ip));
+    reachable.min_by_key(|(name, ip)| (is_inner(name), ip.is_ipv6())).map(|(_, ip)| ip)
 }
 
 /// The address to announce for a bound socket: its own, or this machine's if it listens on all interfaces.
 pub(super) fn announced(bound: SocketAddr) -> SocketAddr {
-    if bound.ip().is_unspecified() { SocketAddr::new(outbound_ip(), bound.port()) } else { bound }
+    if !bound.ip().is_unspecified() {
+        return bound;
+    }
+    let ip = outbound_ip().or_else(interface_ip).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    SocketAddr::new(ip, bound.port())
 }
 
 /// What a user gave as `host[:port]`, completed with the port that is bound.
@@ -49,6 +70,17 @@ mod tests {
         assert_eq!(completed("[fd00::1]", 7440), "[fd00::1]:7440");
         assert_eq!(completed("[fd00::1]:1234", 7440), "[fd00::1]:1234");
         assert_eq!(host("[fd00::1]:1234"), "[fd00::1]");
+    }
+
+    #[test]
+    fn a_machine_without_a_way_out_is_where_its_interfaces_are() {
+        let of = |interfaces: &[(&'static str, &str)]| {
+            best(interfaces.iter().map(|(name, ip)| (*name, ip.parse().unwrap()))).map(|ip| ip.to_string())
+        };
+        assert_eq!(of(&[("lo", "127.0.0.1"), ("eth0", "169.254.3.4")]), None);
+        assert_eq!(of(&[("lo", "::1"), ("eth0", "fd00::7"), ("eth0", "10.77.0.1")]).unwrap(), "10.77.0.1");
+        assert_eq!(of(&[("docker0", "172.17.0.1"), ("eth0", "fe80::1"), ("eth0", "fd00::7")]).unwrap(), "fd00::7");
+        assert_eq!(of(&[("docker0", "172.17.0.1")]).unwrap(), "172.17.0.1");
     }
 
     #[test]

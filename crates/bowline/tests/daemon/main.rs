@@ -23,3 +23,5 @@ mod served_before_ready;
 mod service_manager;
 mod sql_over_http;
 mod stops;
+mod transcript;
+mod watchers;
