@@ -1,6 +1,7 @@
 //! The API of a node: what the command line and other programs ask of it, as JSON over HTTP/1.
 //!
 //! The node's composition root implements [`Control`]; [`serve`] puts it on a listener; [`Client`] is the other end.
+//! `/core` is another room: the module `microcluster`.
 //! The types in here are the contract of `-o json` and of the API: fields are added, never renamed or reused.
 //! There are two ways in, to the same routes. On the Unix socket the file mode is the access control: who may open it is an admin.
 //! Over HTTPS each request shows an access token or comes with a member's certificate, and each route names the role that it takes.
@@ -8,6 +9,8 @@
 pub mod access;
 mod audit;
 mod client;
+mod faces;
+pub(crate) mod guards;
 pub mod metrics;
 pub mod openapi;
 mod ops;
@@ -23,10 +26,12 @@ mod types;
 
 pub use audit::{AuditInfo, Audited};
 pub use axum::Router;
-pub use client::{Client, ClientError, Remote};
+pub use client::{Client, ClientError, NO_HOST, Remote, SqlStream};
+pub use faces::{Face, Faces};
 pub use ops::{ByteStream, Control, Export};
-pub use problem::{PAGES, Problem, ProblemKind};
+pub use problem::{DOOR_FULL, LEADER_AWAY, PAGES, Problem, ProblemKind};
 pub use recovery::{Recovery, RecoveryDatabase, RecoveryNode, RecoveryRequest};
+pub(crate) use routes::Input;
 pub use routes::router;
 pub use serve::{Entrance, serve};
 pub use types::{

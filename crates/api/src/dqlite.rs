@@ -8,8 +8,10 @@
 mod backend;
 mod connection;
 mod listener;
+mod passage;
 mod prefixed;
 mod requests;
+mod side_door;
 mod sink;
 mod store;
 #[cfg(test)]
@@ -19,5 +21,7 @@ mod wire;
 pub use backend::{Backend, Change, Dump, Executed, Fetch, Member, Opening, Prepared, Refusal, Session, Statement};
 pub use connection::Rights;
 pub use listener::{Door, DoorOptions, TlsDoor, Trust};
+pub use side_door::{AnyStream, Duplex, Place, SideDoor};
 pub use sink::{Flow, RowsSink};
+pub(crate) use store::READS_ONLY;
 pub use store::{Membership, StoreBackend, StoreDump, StoreSession};

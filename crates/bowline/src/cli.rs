@@ -136,16 +136,6 @@ fn elsewhere(cli: &Cli) -> Result<Option<Elsewhere>, Failure> {
         | Command::Completions(_)
         | Command::Openapi
         | Command::Man(_) => return Ok(None),
-        Command::Sql(_) => {
-            return match contexts::chosen(&cli.global)? {
-                None => Ok(None),
-                Some(_) => Err(failure::misuse(
-                    "`bowline sql` talks to a node directly, and a context leads through the API",
-                    "the shell speaks dqlite's protocol, which keeps a connection with its transactions",
-                    "run it on a member; or send statements to POST /v1/databases/NAME/query. --context local asks the node of this machine",
-                )),
-            };
-        }
         _ => return contexts::chosen(&cli.global),
     };
     // The current context is for the other commands.

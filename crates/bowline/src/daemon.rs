@@ -219,9 +219,9 @@ fn compose(
     let members = supervisor.add("members", members, (network.clone(), raft.clone(), store.clone()), options);
 
     let dqlite = DqliteUnit::new(config.dqlite_socket(), sockets.dqlite_address, sockets.dqlite, formation.clone());
-    supervisor.add("dqlite", dqlite, (store.clone(), members.clone()), options);
+    let dqlite = supervisor.add("dqlite", dqlite, (store.clone(), members.clone()), options);
 
-    Ok(Running { lanes: supervisor.lanes(), record, network, raft, store, members })
+    Ok(Running { lanes: supervisor.lanes(), record, network, raft, store, members, dqlite })
 }
 
 fn bind_unix(path: &std::path::Path, what: &'static str) -> Result<Listener, NodeError> {

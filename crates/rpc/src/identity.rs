@@ -75,6 +75,13 @@ impl TlsIdentity {
         Ok(tls::listener_config(self, alpn)?)
     }
 
+    /// How this node greets a listener for clients, as a member. `alpn` are the protocols that it means to speak.
+    pub fn client_config(&self, alpn: &[&[u8]]) -> Result<ClientConfig, IdentityError> {
+        let mut config = tls::client_config(self)?;
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        Ok(config)
+    }
+
     /// The node that the certificate names.
     pub fn node(&self) -> Result<NodeId, IdentityError> {
         let leaf = self.chain.first().ok_or_else(|| IdentityError::NoNode("there is no certificate".to_owned()))?;

@@ -420,7 +420,7 @@ impl Session {
 
     /// Lets a statement begin: reads when their level allows, writes when the slot is this session's.
     async fn admit(&mut self, statement: StatementId, freshness: Freshness) -> Result<(), StoreError> {
-        let one_read = self.options.one_read;
+        let SessionOptions { one_read, read_only, .. } = self.options;
         let desk = self.desk()?;
         let connection = &desk.connection;
         if connection.poisoned() {
@@ -429,7 +429,7 @@ impl Session {
         let readonly = connection.readonly(statement).map_err(|_| StoreError::NoSuchStatement)?;
         // To explain a statement that writes is to read.
         let readonly = readonly || connection.is_explain(statement).unwrap_or(false);
-        if one_read && (!readonly || desk.is_control(statement)) {
+        if (read_only && !readonly) || (one_read && (!readonly || desk.is_control(statement))) {
             return Err(StoreError::ReadsOnly);
         }
         if desk.slot.is_some() {

@@ -63,13 +63,13 @@ pub(super) enum Peer {
 
 /// What a group of routes asks for.
 #[derive(Clone)]
-pub(super) struct Required {
+pub(crate) struct Required {
     control: Arc<dyn Control>,
     role: AccessRole,
 }
 
 impl Required {
-    pub(super) fn new(control: &Arc<dyn Control>, role: AccessRole) -> Self {
+    pub(crate) fn new(control: &Arc<dyn Control>, role: AccessRole) -> Self {
         Self { control: Arc::clone(control), role }
     }
 
@@ -113,7 +113,7 @@ fn bearer(headers: &HeaderMap) -> Option<Result<String, Problem>> {
 }
 
 /// Lets a request through whose client may ask for it; what the client is goes along with it.
-pub(super) async fn check(State(required): State<Required>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn check(State(required): State<Required>, mut request: Request, next: Next) -> Response {
     match required.grant(request.extensions().get(), request.headers()).await {
         Ok(grant) => {
             request.extensions_mut().insert(grant);

@@ -51,13 +51,9 @@ pub struct AuditInfo {
     pub code: Option<String>,
 }
 
-/// The code of the problem that a response tells of.
-#[derive(Clone)]
-pub(super) struct ProblemCode(pub(super) String);
-
 /// Notes the request, lets it be carried out, and notes what became of it. A request is carried out even if it cannot be noted: what
 /// brings a majority back must work without one.
-pub(super) async fn note(State(control): State<Arc<dyn Control>>, request: Request, next: Next) -> Response {
+pub(crate) async fn note(State(control): State<Arc<dyn Control>>, request: Request, next: Next) -> Response {
     let grant = request.extensions().get::<Grant>().cloned();
     let Some(grant) = grant.filter(|_| ![Method::GET, Method::HEAD].contains(request.method())) else {
         return next.run(request).await;
@@ -65,7 +61,7 @@ pub(super) async fn note(State(control): State<Arc<dyn Control>>, request: Reque
     let audited = Audited { grant, request: format!("{} {}", request.method(), request.uri().path()) };
     let noted = control.audit_begin(&audited).await;
     let response = next.run(request).await;
-    let code = response.extensions().get::<ProblemCode>().map(|code| code.0.clone());
+    let code = response.extensions().get::<Problem>().map(|problem| problem.code.clone());
     control.audit_end(&audited, noted, response.status().as_u16(), code).await;
     response
 }
@@ -83,11 +79,4 @@ pub(super) fn routes() -> Router<Arc<dyn Control>> {
 
 async fn list(State(control): Node, Query(page): Query<Page>) -> Answer<Vec<AuditInfo>> {
     control.audit(page.before, page.limit.unwrap_or(LIMIT).min(LIMIT_MAX)).await.map(Json)
-}
-
-impl Problem {
-    /// What the audit keeps of it.
-    pub(super) fn noted(&self) -> ProblemCode {
-        ProblemCode(self.code.clone())
-    }
 }

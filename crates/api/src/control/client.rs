@@ -2,8 +2,10 @@
 
 mod remote;
 mod resources;
+mod session;
 
 pub use remote::Remote;
+pub use session::SqlStream;
 
 use super::access::Grant;
 use super::audit::AuditInfo;
@@ -118,7 +120,8 @@ pub(super) const FORBIDDEN: ErrorPage = ErrorPage {
     cause: "Who may open the socket is an operator of the node. It belongs to the user who runs the daemon.",
     next: "`sudo bowline ...` runs the command as that user",
 };
-pub(super) const NO_HOST: ErrorPage = ErrorPage {
+/// No member of a cluster answers over HTTPS.
+pub const NO_HOST: ErrorPage = ErrorPage {
     code: Code("BL-API-012"),
     title: "No member of the cluster answers over HTTPS",
     cause: "Each address was tried in turn: the machine is off, a firewall drops the port, or who answers there is of another cluster.",
@@ -404,10 +407,11 @@ async fn converse_over<S, T>(
     read: impl AsyncFnOnce(Response<Incoming>) -> Result<T, ClientError>,
 ) -> Result<T, ClientError>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| broken(&e))?;
+    let connection = connection.with_upgrades();
     let answer = async move {
         let response = sender.send_request(request).await.map_err(|e| broken(&e))?;
         read(response).await

@@ -2,11 +2,12 @@
 
 use super::access::{Credential, Grant};
 use super::audit::{AuditInfo, Audited};
+use super::faces::Faces;
 use super::metrics::Metrics;
 use super::problem::Problem;
 use super::recovery::{Recovery, RecoveryRequest};
 use super::resources::{ChangeStream, ResourceInfo, ResourcePage, ResourcePatch};
-use super::sql::{SqlDone, SqlRows};
+use super::sql::{SessionWanted, SqlDone, SqlRows, SqlSession};
 use super::types::{
     AccessInfo, AccessIssued, AccessRequest, Created, DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest,
     Dropped, Formed, InitRequest, JoinRequest, NodeInfo, NodeRequest, Parted, Readiness, RoleTargets, Status,
@@ -47,6 +48,12 @@ pub trait Control: Send + Sync + 'static {
 
     /// What the node measures. Answers in any state, never waits for a leader.
     fn metrics(&self) -> BoxFuture<'_, Metrics>;
+
+    /// The port on which this daemon serves the API over HTTPS. Known from its start on.
+    fn https_port(&self) -> u16;
+
+    /// What these members show over HTTPS. Each is asked, and has a second to answer.
+    fn faces(&self, members: Vec<NodeInfo>) -> BoxFuture<'_, Result<Faces, Problem>>;
 
     /// All members, by name.
     fn nodes(&self) -> BoxFuture<'_, Result<Vec<NodeInfo>, Problem>>;
@@ -166,6 +173,10 @@ pub trait Control: Send + Sync + 'static {
         statements: Vec<Command>,
         id: Option<WriteId>,
     ) -> BoxFuture<'_, Result<SqlDone, Problem>>;
+
+    /// A session of dqlite's protocol, which waits for the connection of the request that asked for it. Nothing is left of it if that
+    /// does not come.
+    fn sql_session(&self, wanted: SessionWanted) -> BoxFuture<'_, Result<SqlSession, Problem>>;
 
     /// Removes a database on all members. The router has asked for confirmation. `sys` is refused.
     fn db_drop(&self, name: &DbName) -> BoxFuture<'_, Result<Dropped, Problem>>;

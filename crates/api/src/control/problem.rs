@@ -245,6 +245,32 @@ pub(crate) const NOT_ALLOWED: ErrorPage = ErrorPage {
     next: "ask an admin of the cluster for another role: `bowline access add NAME --role ROLE`",
 };
 
+/// A session was asked for in another way than by an upgrade.
+pub(crate) const NO_UPGRADE: ErrorPage = ErrorPage {
+    code: Code("BL-API-037"),
+    title: "The request does not ask for an upgrade",
+    cause: "A session of dqlite's protocol takes the connection over, which the request asks for with `Connection: upgrade` and \
+            `Upgrade: dqlite`; a proxy between may have taken them out.",
+    next: "`bowline sql NAME --context CONTEXT` does it; single statements go to POST /v1/databases/NAME/query and /execute",
+};
+
+/// The member that leads could not be reached by the one that was asked.
+pub const LEADER_AWAY: ErrorPage = ErrorPage {
+    code: Code("BL-API-038"),
+    title: "The member that was asked does not reach the leader",
+    cause: "It passes sessions on to the member that leads the databases, over HTTPS. That one has just fallen or is stopping, or a firewall \
+            between the two drops its port.",
+    next: "try again in a moment; `bowline node list` shows who leads, and the addresses for HTTPS",
+};
+
+/// The door takes no more clients.
+pub const DOOR_FULL: ErrorPage = ErrorPage {
+    code: Code("BL-API-039"),
+    title: "Too many sessions at once",
+    cause: "A member serves some thousands of sessions at a time, so that its memory and its files are enough for all of them.",
+    next: "end sessions that nobody uses, or ask another member with --host HOST:PORT",
+};
+
 /// The pages of the codes of this crate.
 pub const PAGES: &[ErrorPage] = &[
     NOT_READY,
@@ -264,4 +290,14 @@ pub const PAGES: &[ErrorPage] = &[
     super::client::FORBIDDEN,
     super::client::BROKEN,
     super::client::DEADLINE,
+    crate::microcluster::UNANSWERED,
+    crate::microcluster::CONFIG,
+    crate::microcluster::TOKEN_OPEN,
+    crate::microcluster::TOKEN_TIME,
+    crate::microcluster::ADDRESS,
+    crate::dqlite::READS_ONLY,
+    crate::microcluster::NO_TOKEN,
+    NO_UPGRADE,
+    LEADER_AWAY,
+    DOOR_FULL,
 ];

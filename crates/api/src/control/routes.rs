@@ -6,8 +6,8 @@ use super::metrics::{self, Requests};
 use super::ops::{Control, Export};
 use super::problem::{MALFORMED, NOT_READY, Problem, ProblemKind, UNCONFIRMED, UNFORMED};
 use super::types::{
-    AccessRequest, DatabaseRequest, InitRequest, JoinRequest, NodeRequest, NodeState, RoleTargets, TokenRequest,
-    UnitStatus,
+    AccessRequest, DatabaseRequest, InitRequest, JoinRequest, NodeRequest, NodeState, Readiness, RoleTargets,
+    TokenRequest, UnitStatus,
 };
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::{JsonRejection, PathRejection};
@@ -47,7 +47,8 @@ pub fn router(control: Arc<dyn Control>) -> Router {
         .route("/v1/databases/{name}/check", get(db_check))
         .route("/v1/databases/{name}/file", get(db_export))
         .merge(super::resources::looks())
-        .merge(super::sql::queries());
+        .merge(super::sql::queries())
+        .merge(super::sql::sessions());
     let change = Router::new()
         .route("/v1/databases", post(db_create))
         .route("/v1/databases/{name}", delete(db_drop))
@@ -80,6 +81,7 @@ pub fn router(control: Arc<dyn Control>) -> Router {
         .merge(state.route_layer(viewer))
         .merge(life.route_layer(audited).route_layer(admin))
         .merge(data)
+        .merge(crate::microcluster::routes(&control))
         .fallback(|request: Request| async move {
             Problem::new(
                 &MALFORMED,
@@ -94,7 +96,7 @@ pub fn router(control: Arc<dyn Control>) -> Router {
 }
 
 /// Nothing about data is answered before the node is ready: see INC-1.
-async fn only_when_ready(State(control): Node, request: Request, next: Next) -> Response {
+pub(crate) async fn only_when_ready(State(control): Node, request: Request, next: Next) -> Response {
     if rt::mutant!("api.answer-before-ready") {
         return next.run(request).await;
     }
@@ -104,8 +106,15 @@ async fn only_when_ready(State(control): Node, request: Request, next: Next) -> 
         NodeState::Unformed => {
             Problem::new(&UNFORMED, ProblemKind::NotReady, "this machine belongs to no cluster yet").into_response()
         }
-        NodeState::Starting => not_ready("the node is starting", &readiness.waiting_for).into_response(),
-        NodeState::Stopping => not_ready("the node is stopping", &[]).into_response(),
+        NodeState::Starting | NodeState::Stopping => not_ready_yet(&readiness).into_response(),
+    }
+}
+
+/// Of a node that starts or stops.
+pub(crate) fn not_ready_yet(readiness: &Readiness) -> Problem {
+    match readiness.state {
+        NodeState::Stopping => not_ready("the node is stopping", &[]),
+        _ => not_ready("the node is starting", &readiness.waiting_for),
     }
 }
 
@@ -289,7 +298,7 @@ async fn db_import(State(control): Node, name: Name, body: Body) -> Answer<impl 
 pub(super) type Name = Result<Path<DbName>, PathRejection>;
 
 /// A JSON body whose refusal is a [`Problem`]. An empty body is `{}`.
-pub(super) struct Input<T>(pub(super) T);
+pub(crate) struct Input<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: serde::de::DeserializeOwned> FromRequest<S> for Input<T> {
     type Rejection = Problem;
@@ -326,9 +335,9 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.kind.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let retry_after_s = self.retry_after_ms.map(|ms| ms.div_ceil(1000).max(1));
-        let noted = self.noted();
-        let mut response = (status, Json(self)).into_response();
-        response.extensions_mut().insert(noted);
+        let mut response = (status, Json(&self)).into_response();
+        // For what the answer meets on its way out: the audit keeps the code, and other doors tell it in words of their own.
+        response.extensions_mut().insert(self);
         if let Some(seconds) = retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -3,14 +3,16 @@
 mod impatient;
 
 use super::access::Peer;
+use super::sql::Handover;
 use axum::Router;
 use futures::FutureExt;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::{Service as _, service_fn};
+use hyper::upgrade::OnUpgrade;
+use hyper::{Request, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use impatient::Impatient;
@@ -18,7 +20,7 @@ use rt::net::{Listener, Stream};
 use rt::sync::watch;
 use rustls::ServerConfig;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
@@ -110,11 +112,22 @@ where
         http.auto_date_header(true).timer(TokioTimer::new()).header_read_timeout(IDLE_MAX);
     }
     let router = TowerToHyperService::new(router);
+    let passed: Arc<Mutex<Option<(OnUpgrade, Handover)>>> = Arc::default();
+    let passing = Arc::clone(&passed);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
-        router.call(request)
+        let upgrade = request.headers().contains_key(header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
+        let (answering, passing) = (router.call(request), Arc::clone(&passing));
+        async move {
+            let answer = answering.await?;
+            let handover = answer.extensions().get::<Handover>().cloned();
+            if let Some(both) = upgrade.zip(handover) {
+                *passing.lock().unwrap_or_else(PoisonError::into_inner) = Some(both);
+            }
+            Ok::<_, std::convert::Infallible>(answer)
+        }
     });
-    let connection = http.serve_connection(TokioIo::new(Impatient::new(stream, SEND_MAX)), service);
+    let connection = http.serve_connection(TokioIo::new(Impatient::new(stream, SEND_MAX)), service).with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         biased;
@@ -128,6 +141,14 @@ where
         connection.await
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, "a connection to the API ended early");
+        return tracing::debug!(%error, "a connection to the API ended early");
+    }
+    // The connection has spoken its last HTTP, and is somebody else's now.
+    let passed = passed.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some((upgrade, handover)) = passed else { return };
+    match (upgrade.await, handover.take()) {
+        (Ok(upgraded), Some(takes_over)) => takes_over(Box::new(TokioIo::new(upgraded))),
+        (Err(error), _) => tracing::debug!(%error, "a connection was not handed over"),
+        (Ok(_), None) => {}
     }
 }

@@ -13,12 +13,15 @@
 
 mod routes;
 mod rows;
+mod sessions;
 mod values;
 
 pub use rows::{RowBatch, RowReader};
+pub use sessions::{Passage, SessionAt, SessionWanted, SqlSession, TakesOver};
 pub use values::{BadParameter, from_json};
 
 pub(super) use routes::{changes, queries};
+pub(super) use sessions::{Handover, PROTOCOL, SERVED_BY, sessions};
 
 use super::Problem;
 use futures::stream::BoxStream;

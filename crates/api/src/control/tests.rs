@@ -6,12 +6,12 @@ use crate::control::openapi::{OPERATIONS, Operation};
 use crate::control::resources::{
     ChangeInfo, ChangeStream, Changes, ResourceInfo, ResourcePage, ResourcePatch, WatchLine,
 };
-use crate::control::sql::{SqlDone, SqlRows};
+use crate::control::sql::{SessionWanted, SqlDone, SqlRows, SqlSession};
 use crate::control::{
     AccessInfo, AccessIssued, AccessRequest, AuditInfo, Audited, ByteStream, Client, ClientError, Control, Created,
-    DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Entrance, Export, Formed, InitRequest,
-    JoinRequest, NodeInfo, NodeRequest, NodeState, PAGES, Parted, Problem, ProblemKind, Readiness, Reboot, Recovery,
-    RecoveryRequest, RoleTargets, Status, TokenInfo, TokenIssued, TokenRequest, UnitStatus, router, serve,
+    DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Entrance, Export, Faces, Formed,
+    InitRequest, JoinRequest, NodeInfo, NodeRequest, NodeState, PAGES, Parted, Problem, ProblemKind, Readiness, Reboot,
+    Recovery, RecoveryRequest, RoleTargets, Status, TokenInfo, TokenIssued, TokenRequest, UnitStatus, router, serve,
 };
 use axum::Router;
 use axum::body::Body;
@@ -88,6 +88,12 @@ impl Control for Node {
     }
     fn metrics(&self) -> BoxFuture<'_, Metrics> {
         std::future::ready(Metrics::default()).boxed()
+    }
+    fn https_port(&self) -> u16 {
+        7443
+    }
+    fn faces(&self, _: Vec<NodeInfo>) -> BoxFuture<'_, Result<Faces, Problem>> {
+        ready(Ok(Faces::default()))
     }
     fn nodes(&self) -> BoxFuture<'_, Result<Vec<NodeInfo>, Problem>> {
         ready(Ok(vec![]))
@@ -242,6 +248,16 @@ impl Control for Node {
     }
     fn db_execute(&self, _: &DbName, _: Vec<Command>, _: Option<WriteId>) -> BoxFuture<'_, Result<SqlDone, Problem>> {
         ready(refused("asked to write"))
+    }
+    fn sql_session(&self, wanted: SessionWanted) -> BoxFuture<'_, Result<SqlSession, Problem>> {
+        let echo = move |mut stream: crate::dqlite::AnyStream| {
+            // Nobody waits for it: it ends with the client.
+            rt::task::spawn("echo", async move {
+                let said = format!("{wanted:?}");
+                tokio::io::AsyncWriteExt::write_all(&mut stream, said.as_bytes()).await.unwrap();
+            });
+        };
+        ready(Ok(SqlSession { node: "box1".to_owned(), takes_over: Box::new(echo) }))
     }
     fn db_drop(&self, name: &DbName) -> BoxFuture<'_, Result<Dropped, Problem>> {
         let contents = self.info(name).map(|info| DatabaseContents {
@@ -489,6 +505,77 @@ async fn what_is_no_resource_or_comes_in_another_way_is_refused_by_name() {
         assert_eq!((gone.kind, gone.code.as_str()), (ProblemKind::NotFound, "BL-API-014"));
         let (status, body) = say(&client, "POST /v1/resources/nodes").await;
         assert_eq!(status, 400, "{body}");
+    })
+    .await;
+}
+
+/// Like [`asked`], in the words that clients of microcluster read: the status, what sort of answer, and its text.
+async fn asked_as_microcluster(router: &Router, method: &str, path: &str, token: &str) -> (u16, String, String) {
+    let request = Request::builder().method(method).uri(path).header("authorization", format!("Bearer {token}"));
+    let mut request = request.body(Body::empty()).unwrap();
+    request.extensions_mut().insert(Peer::Stranger(None));
+    let answer = TowerToHyperService::new(router.clone()).call(request).await.unwrap();
+    let status = answer.status().as_u16();
+    let body = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+    let envelope: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    let text = |name: &str| envelope[name].as_str().unwrap().to_owned();
+    (status, text("type"), text("error"))
+}
+
+#[tokio::test]
+async fn whatever_goes_wrong_under_core_is_told_in_its_envelope() {
+    let (states, _) = watch::channel(NodeState::Unformed);
+    let node = Arc::new(Node { state: states.clone(), files: Mutex::default(), notes: Mutex::default() });
+    let router = router(node);
+    // Clients take this status for "not set up yet", and offer to do it.
+    let unformed = asked_as_microcluster(&router, "GET", "/core/1.0/cluster", "viewer").await;
+    assert!(unformed.0 == 503 && unformed.1 == "error" && unformed.2.contains("[BL-API-002]"), "{unformed:?}");
+    let ready = asked_as_microcluster(&router, "GET", "/core/1.0/ready", "viewer").await;
+    assert_eq!((ready.0, ready.1.as_str()), (200, "sync"));
+    states.send_replace(NodeState::Starting);
+    let starting = asked_as_microcluster(&router, "GET", "/core/1.0/ready", "viewer").await;
+    assert!(starting.0 == 503 && starting.2.contains("[BL-API-001]"), "{starting:?}");
+    states.send_replace(NodeState::Ready);
+    for (method, path, token, status, code) in [
+        ("GET", "/core/1.0/cluster", "nobody", 401, "BL-API-010"),
+        ("POST", "/core/control/tokens", "operator", 403, "BL-API-011"),
+        ("POST", "/core/control", "admin", 400, "BL-API-003"),
+        ("PUT", "/core/1.0/cluster", "admin", 404, "BL-API-030"),
+        ("PUT", "/core/1.0/daemon/servers", "admin", 404, "BL-API-030"),
+        ("PUT", "/core/1.0/cluster/certificates/cluster", "admin", 404, "BL-API-030"),
+        ("POST", "/core/internal/sql", "admin", 404, "BL-API-030"),
+        ("GET", "/core/1.0/nothing", "admin", 404, "BL-API-030"),
+    ] {
+        let (answered, kind, text) = asked_as_microcluster(&router, method, path, token).await;
+        assert_eq!((answered, kind.as_str()), (status, "error"), "{method} {path}: {text}");
+        assert!(text.ends_with(&format!("[{code}]")) && text.contains(". Next: "), "{method} {path}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_upgraded_is_the_sessions_and_nobody_gets_more_than_is_theirs() {
+    use crate::control::access::AccessRole::{Admin, Viewer};
+    use crate::control::sql::{Passage, SessionAt};
+    with_node(NodeState::Ready, async |client, _| {
+        let mut sql = client.sql().await.unwrap();
+        let mut said = String::new();
+        tokio::io::AsyncReadExt::read_to_string(&mut sql.stream, &mut said).await.unwrap();
+        assert_eq!(
+            (sql.node.as_str(), said.as_str()),
+            (
+                "box1",
+                &*format!("{:?}", SessionWanted { at: SessionAt::Leader, role: Admin, passage: Passage::Straight })
+            )
+        );
+        let less = SessionWanted { at: SessionAt::Here, role: Viewer, passage: Passage::PassedOn };
+        let mut sql = client.sql_session(less).await.unwrap();
+        said.clear();
+        tokio::io::AsyncReadExt::read_to_string(&mut sql.stream, &mut said).await.unwrap();
+        assert_eq!(said, format!("{less:?}"));
+        let (status, refused) = say(&client, "GET /v1/sql").await;
+        assert!(status == 400 && refused.contains("BL-API-037"), "{refused}");
+        let (status, refused) = say(&client, "GET /v1/sql?role=emperor").await;
+        assert!(status == 400 && refused.contains("BL-API-003"), "{refused}");
     })
     .await;
 }

@@ -1,5 +1,6 @@
 //! What the door asks of the node behind it.
 
+use super::connection::Rights;
 use super::sink::RowsSink;
 use ::dqlite::{FailureCode, Params};
 use base::{NodeId, Role};
@@ -54,6 +55,8 @@ pub struct Opening<'a> {
     pub flags: u64,
     /// The id the client gave itself with CLIENT; dqlite's own send 0.
     pub client: u64,
+    /// What the client may do.
+    pub rights: Rights,
 }
 
 /// A change of the membership or of a member.

@@ -3,7 +3,6 @@
 use super::backend::{Backend, Session};
 use super::wire::{End, Wire};
 use ::dqlite::{Event, Response};
-use lifecycle::Cancelled;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -16,7 +15,9 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// What a client may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rights {
-    /// SQL, and the questions that any client asks to find the leader.
+    /// SQL that only reads, and the questions that any client asks to find the leader.
+    Reader,
+    /// SQL, but for changes of the cluster's own database, and the questions that any client asks to find the leader.
     Client,
     /// Also the requests that change the membership, and DUMP.
     Admin,
@@ -37,9 +38,9 @@ impl<B: Backend, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<B, IO> {
         Self { backend, rights, wire, session: None, client: 0 }
     }
 
-    /// Serves requests until the client leaves or breaks the protocol, or until `stopping` and no transaction is open.
-    pub(super) async fn serve(mut self, stopping: &Cancelled) -> Result<(), End> {
-        let mut stop = pin!(stopping.wait());
+    /// Serves requests until the client leaves or breaks the protocol, or until `stop` ends and no transaction is open.
+    pub(super) async fn serve(mut self, stop: impl Future<Output = ()> + Send) -> Result<(), End> {
+        let mut stop = pin!(stop);
         let handshake = tokio::select! {
             biased;
             event = rt::time::timeout(HANDSHAKE_MAX, self.handshake()) => event,

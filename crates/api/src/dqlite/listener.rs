@@ -10,6 +10,8 @@ use futures::FutureExt;
 use lifecycle::{Cancelled, Ready, Scope};
 use rt::net::{Listener, Stream};
 use rustls::pki_types::CertificateDer;
+use std::future::Future;
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -136,11 +138,22 @@ pub(super) struct Guest<B> {
 }
 
 impl<B: Backend> Guest<B> {
-    /// Serves one client to the end, whatever happens to it: a panic ends this connection, and no other.
     async fn receive(&self, stream: Stream, stopping: Cancelled) {
         let peer = stream.peer_addr();
-        let served = AssertUnwindSafe(self.admit(stream, &stopping)).catch_unwind().await;
-        match served {
+        self.see_out(peer, self.admit(stream, &stopping)).await;
+    }
+
+    /// Serves one client whose rights are known until it leaves, or until `stop` ends and nothing is open.
+    pub(super) async fn welcome<IO>(&self, io: IO, rights: Rights, stop: impl Future<Output = ()> + Send)
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        self.see_out(None, self.serve(io, BytesMut::new(), rights, stop)).await;
+    }
+
+    /// Serves one client to the end, whatever happens to it: a panic ends this connection, and no other.
+    async fn see_out(&self, peer: Option<SocketAddr>, served: impl Future<Output = Result<(), End>>) {
+        match AssertUnwindSafe(served).catch_unwind().await {
             Ok(Ok(()) | Err(End::Closed)) => {}
             Ok(Err(end)) => tracing::debug!(?peer, %end, "a dqlite connection ended"),
             Err(panic) => {
@@ -155,7 +168,7 @@ impl<B: Backend> Guest<B> {
         let origin = if local { Origin::SameMachine } else { Origin::Elsewhere };
         match (&self.trust, origin) {
             (Trust::Everybody, _) | (Trust::Local, Origin::SameMachine) => {
-                self.serve(stream, BytesMut::new(), Rights::Admin, stopping).await
+                self.serve(stream, BytesMut::new(), Rights::Admin, stopping.wait()).await
             }
             (Trust::Local, Origin::Elsewhere) => {
                 Err(End::Refused("a client from another machine called, and TLS is not set up"))
@@ -197,18 +210,26 @@ impl<B: Backend> Guest<B> {
                         return Err(End::Refused("a client from another machine showed no certificate"));
                     }
                 };
-                self.serve(stream, BytesMut::new(), rights, stopping).await
+                self.serve(stream, BytesMut::new(), rights, stopping.wait()).await
             }
-            (_, false) if origin == Origin::SameMachine => self.serve(stream, first, Rights::Admin, stopping).await,
+            (_, false) if origin == Origin::SameMachine => {
+                self.serve(stream, first, Rights::Admin, stopping.wait()).await
+            }
             (_, false) => Err(End::Refused("a client from another machine spoke without TLS")),
         }
     }
 
-    async fn serve<IO>(&self, io: IO, first: BytesMut, rights: Rights, stopping: &Cancelled) -> Result<(), End>
+    async fn serve<IO>(
+        &self,
+        io: IO,
+        first: BytesMut,
+        rights: Rights,
+        stop: impl Future<Output = ()> + Send,
+    ) -> Result<(), End>
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send,
     {
         let wire = Wire::new(io, first, self.options.body_limit);
-        Connection::new(Arc::clone(&self.backend), rights, wire).serve(stopping).await
+        Connection::new(Arc::clone(&self.backend), rights, wire).serve(stop).await
     }
 }

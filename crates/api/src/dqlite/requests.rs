@@ -109,7 +109,7 @@ impl<B: Backend, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<B, IO> {
             return Err(Refusal::new(FailureCode::BUSY, "a database for this connection is already open"));
         }
         let backend = Arc::clone(&self.backend);
-        let opening = Opening { name, flags, client: self.client };
+        let opening = Opening { name, flags, client: self.client, rights: self.rights };
         // There is nothing to stop: a half-opened database is no harm.
         self.session = Some(self.wire.watching(|| {}, backend.open(opening)).await?);
         self.wire.answer(&Response::Db { id: 0 });
@@ -205,7 +205,7 @@ impl<B: Backend, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<B, IO> {
     fn must_be_admin(&self) -> Result<(), Refusal> {
         match self.rights {
             Rights::Admin => Ok(()),
-            Rights::Client => Err(Refusal::new(
+            Rights::Reader | Rights::Client => Err(Refusal::new(
                 FailureCode::AUTH,
                 "not authorized: only a member's certificate, or a client on the same machine, may do this",
             )),

@@ -3,9 +3,10 @@
 mod codes;
 
 use super::backend::{Backend, Change, Dump, Executed, Fetch, Member, Opening, Prepared, Refusal, Session, Statement};
+use super::connection::Rights;
 use super::sink::{Flow, RowsSink};
 use ::dqlite::{FailureCode, Params, ValueRef};
-use base::{DbName, NodeId, PageNo, Role};
+use base::{Code, DbName, ErrorPage, NodeId, PageNo, Role};
 use bytes::{Bytes, BytesMut};
 use rt::time::Instant;
 use smallvec::SmallVec;
@@ -23,6 +24,15 @@ const OPEN_MAX: Duration = Duration::from_secs(10);
 const OPEN_AGAIN: Duration = Duration::from_millis(5);
 /// Pages of a dump that are read at a time.
 const DUMP_PAGES: u32 = 64;
+
+/// The client may only read.
+pub(crate) const READS_ONLY: ErrorPage = ErrorPage {
+    code: Code("BL-API-035"),
+    title: "The session only reads",
+    cause: "The client came in with the role viewer, which looks at everything and changes nothing; or the database is sys, which only an admin \
+            changes.",
+    next: "ask an admin of the cluster for another role: `bowline access add NAME --role ROLE`",
+};
 
 /// What the door must know of the membership, and can ask of it.
 pub trait Membership: Send + Sync + 'static {
@@ -74,6 +84,9 @@ impl<M: Membership> StoreBackend<M> {
             self.await_leading(self.store.sys()).await?;
         }
         if self.store.database(name).is_none() {
+            if options.read_only {
+                return Err(StoreError::NoSuchDatabase { name: name.clone() }.into());
+            }
             match self.store.create(name).await {
                 Ok(()) | Err(StoreError::DatabaseExists { .. }) => {}
                 Err(error) => return Err(error.into()),
@@ -119,6 +132,12 @@ impl<M: Membership> Backend for StoreBackend<M> {
         if opening.flags & FLAG_LOCAL != 0 {
             options = SessionOptions { read: ReadLevel::Local, leader_only: false, ..options };
         }
+        options.read_only = match opening.rights {
+            Rights::Reader => true,
+            // In its rows is who belongs to the cluster and who has access.
+            Rights::Client => name.is_sys(),
+            Rights::Admin => false,
+        };
         match rt::time::timeout(OPEN_MAX, self.session(&name, options)).await {
             Ok(session) => session.map(StoreSession),
             Err(_elapsed) if options.leader_only => Err(Refusal::not_leader()),
@@ -212,7 +231,7 @@ impl Session for StoreSession {
     }
 
     async fn execute(&mut self, statement: Statement<'_>, params: Params<'_>) -> Result<Executed, Refusal> {
-        let done = self.0.execute(meant(statement), &bound(params)).await?;
+        let done = self.0.execute(meant(statement), &bound(params)).await.map_err(refused)?;
         Ok(Executed { last_insert_rowid: done.last_insert_rowid, rows_affected: done.rows_affected })
     }
 
@@ -259,7 +278,17 @@ fn fetched(result: Result<store::Fetch, StoreError>) -> Result<Fetch, Refusal> {
     match result {
         Ok(store::Fetch::More) => Ok(Fetch::More),
         Ok(store::Fetch::Done) => Ok(Fetch::Done),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(refused(error)),
+    }
+}
+
+/// In a session of many statements the reason is who the client is, not what it asked for.
+fn refused(error: StoreError) -> Refusal {
+    match error {
+        StoreError::ReadsOnly => {
+            Refusal::new(FailureCode::AUTH, format!("this session only reads [{}]", READS_ONLY.code))
+        }
+        other => other.into(),
     }
 }
 

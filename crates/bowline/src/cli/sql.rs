@@ -16,6 +16,7 @@ use super::failure::{self, Failure};
 use super::output::{Shape, data};
 use crate::config::dqlite_socket;
 use crate::text::style::{Style, Tone};
+use api::control::sql::SessionAt;
 use rows::{Form, Writer};
 use session::{Done, Session};
 use std::io::{IsTerminal, Read};
@@ -24,9 +25,10 @@ use trouble::Trouble;
 use wire::Endpoint;
 
 pub(super) async fn run(context: &Context, args: SqlArgs) -> Result<(), Failure> {
-    let home = match &args.address {
-        Some(address) => Endpoint::Remote { address: address.clone(), id: None },
-        None => Endpoint::Local(dqlite_socket(&context.socket)),
+    let home = match (&args.address, &context.elsewhere) {
+        (Some(address), _) => Endpoint::Remote { address: address.clone(), id: None },
+        (None, Some(_)) => Endpoint::Cluster { client: context.client(), at: SessionAt::Leader, node: None },
+        (None, None) => Endpoint::Local(dqlite_socket(&context.socket)),
     };
     let session = Session::new(home, context.state_dir.join("identity"), context.timeout);
     let mut talk = Talk::new(context, args.mode, session);

@@ -3,23 +3,25 @@
 mod access;
 mod audit;
 mod databases;
+mod faces;
 mod forming;
 mod membership;
 mod metrics;
 mod recovery;
 mod resources;
+mod sessions;
 mod sql;
 
 use super::node::{Names, Node, Phase};
 use api::control::access::{Credential, Grant};
 use api::control::metrics::Metrics;
 use api::control::resources::{ChangeStream, ResourceInfo, ResourcePage, ResourcePatch};
-use api::control::sql::{SqlDone, SqlRows};
+use api::control::sql::{SessionWanted, SqlDone, SqlRows, SqlSession};
 use api::control::{
     AccessInfo, AccessIssued, AccessRequest, AuditInfo, Audited, ByteStream, Control, Created, DatabaseCheck,
-    DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Export, Formed, InitRequest, JoinRequest, NodeInfo,
-    NodeRequest, NodeState, Parted, Problem, ProblemKind, Readiness, Reboot, Recovery, RecoveryRequest, RoleTargets,
-    Status, TokenInfo, TokenIssued, TokenRequest, UnitStatus,
+    DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Export, Faces, Formed, InitRequest, JoinRequest,
+    NodeInfo, NodeRequest, NodeState, Parted, Problem, ProblemKind, Readiness, Reboot, Recovery, RecoveryRequest,
+    RoleTargets, Status, TokenInfo, TokenIssued, TokenRequest, UnitStatus,
 };
 use base::{DbName, Fault};
 use cluster::{AuditOutcome, Cluster};
@@ -124,6 +126,14 @@ impl Control for Node {
 
     fn metrics(&self) -> BoxFuture<'_, Metrics> {
         metrics::gather(self).boxed()
+    }
+
+    fn https_port(&self) -> u16 {
+        forming::port(&self.announced().https)
+    }
+
+    fn faces(&self, members: Vec<NodeInfo>) -> BoxFuture<'_, Result<Faces, Problem>> {
+        faces::look(self, members).boxed()
     }
 
     fn nodes(&self) -> BoxFuture<'_, Result<Vec<NodeInfo>, Problem>> {
@@ -274,6 +284,10 @@ impl Control for Node {
     ) -> BoxFuture<'_, Result<SqlDone, Problem>> {
         let name = name.clone();
         async move { sql::execute(self, &name, statements, id).await }.boxed()
+    }
+
+    fn sql_session(&self, wanted: SessionWanted) -> BoxFuture<'_, Result<SqlSession, Problem>> {
+        sessions::open(self, wanted).boxed()
     }
 
     fn db_drop(&self, name: &DbName) -> BoxFuture<'_, Result<Dropped, Problem>> {

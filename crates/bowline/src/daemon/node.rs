@@ -2,7 +2,7 @@
 
 use super::addresses::announced;
 use super::error::NodeError;
-use super::units::{Members, Network};
+use super::units::{Members, Network, SqlDoor};
 use crate::config::NodeConfig;
 use base::NodeId;
 use cluster::{NodeIdentity, NodeRecord};
@@ -181,6 +181,7 @@ pub(super) struct Running {
     pub(super) raft: Slot<RaftHost>,
     pub(super) store: Slot<Store>,
     pub(super) members: Slot<Members>,
+    pub(super) dqlite: Slot<SqlDoor>,
 }
 
 /// A node. Cheap to clone; all clones are one.

@@ -16,9 +16,10 @@ mod raft;
 mod store;
 mod tls;
 
-pub(super) use dqlite::DqliteUnit;
+pub(super) use dqlite::{DqliteUnit, SqlDoor};
 pub(super) use https::HttpsUnit;
 pub(super) use members::{Members, MembersUnit};
 pub(super) use network::{Network, NetworkUnit};
 pub(super) use raft::RaftUnit;
 pub(super) use store::StoreUnit;
+pub(super) use tls::own_identity;

@@ -16,6 +16,8 @@ pub struct SessionOptions {
     /// The session is for one statement that reads rows: everything else is refused, each parameter needs its value, and it runs on a
     /// thread of its own, for nothing is known of its cost.
     pub one_read: bool,
+    /// What would write is refused.
+    pub read_only: bool,
     /// How long a write waits for the writer's slot, and a read for a majority.
     pub wait_max: Duration,
     /// How long a transaction that holds the writer's slot may wait for its client.
@@ -30,6 +32,7 @@ impl Default for SessionOptions {
             read: ReadLevel::default(),
             leader_only: false,
             one_read: false,
+            read_only: false,
             wait_max: Duration::from_secs(5),
             idle_max: Duration::from_secs(30),
             statement_max: None,
@@ -115,6 +118,7 @@ mod tests {
                 read: ReadLevel::Local,
                 leader_only: false,
                 one_read: false,
+                read_only: false,
                 wait_max: Duration::from_secs(20),
                 idle_max: Duration::from_mins(1),
                 statement_max: Some(Duration::from_millis(250)),

@@ -1,10 +1,10 @@
-//! A cluster that is asked from afar: over HTTPS, with an access token that pins its CA.
+//! A cluster that is asked from afar: over HTTPS, with an access token that pins its CA. And a member that is asked by another.
 
 use super::{ClientError, RequestBody, broken};
-use base::Fault;
+use base::{Fault, NodeId};
 use hyper::header::HeaderValue;
 use hyper::{Request, header};
-use rpc::{ConnectError, Fingerprint};
+use rpc::{ConnectError, Fingerprint, TlsIdentity};
 use rt::net::Stream;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -22,8 +22,14 @@ const CONNECT_MAX: Duration = Duration::from_secs(3);
 pub struct Remote {
     addresses: Vec<String>,
     tls: Arc<ClientConfig>,
-    authorization: HeaderValue,
+    /// Whose certificate it has to be.
+    name: ServerName<'static>,
+    /// What is shown; if nothing, the certificate of the connection says who asks.
+    authorization: Option<HeaderValue>,
 }
+
+/// Who answers is held to the CA, not to a name: the address may be one that the certificate does not know.
+const ANY_MEMBER: &str = "any.bowline";
 
 impl Remote {
     /// The members at `addresses` (`host:port`) of the cluster whose CA has the fingerprint `ca`, with `token` as the bearer token.
@@ -31,7 +37,14 @@ impl Remote {
         let tls = rpc::pinned_client_config(ca).map_err(|e| broken(&e))?;
         let mut authorization = HeaderValue::try_from(format!("Bearer {token}")).map_err(|e| broken(&e))?;
         authorization.set_sensitive(true);
-        Ok(Self { addresses, tls: Arc::new(tls), authorization })
+        Ok(Self { addresses, tls: Arc::new(tls), name: name(ANY_MEMBER)?, authorization: Some(authorization) })
+    }
+
+    /// The member `node` at `address`, asked by the member whose identity this is.
+    pub fn member(address: String, node: NodeId, own: &TlsIdentity) -> Result<Self, ClientError> {
+        let tls = own.client_config(&[b"http/1.1"]).map_err(|e| broken(&e))?;
+        let name = name(&rpc::node_name(node))?;
+        Ok(Self { addresses: vec![address], tls: Arc::new(tls), name, authorization: None })
     }
 
     /// A connection to the first member that lets a client in, and the request as it is sent there. Cancel-safe.
@@ -45,7 +58,9 @@ impl Remote {
                 Ok(Ok(stream)) => {
                     let headers = request.headers_mut();
                     headers.insert(header::HOST, HeaderValue::try_from(address).map_err(|e| broken(&e))?);
-                    headers.insert(header::AUTHORIZATION, self.authorization.clone());
+                    if let Some(authorization) = &self.authorization {
+                        headers.insert(header::AUTHORIZATION, authorization.clone());
+                    }
                     return Ok((stream, request));
                 }
                 Ok(Err(error)) => tried.push(format!("{address}: {error} ({})", error.code())),
@@ -57,10 +72,13 @@ impl Remote {
 
     async fn greet(&self, address: &str) -> Result<TlsStream<Stream>, ConnectError> {
         let stream = Stream::connect(address).await.map_err(|error| ConnectError::of(&error))?;
-        // Who answers is held to the CA, not to a name: the address may be one that the certificate does not know.
-        let name = ServerName::try_from("any.bowline").map_err(|error| ConnectError::Tls(error.to_string()))?;
-        TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await.map_err(|error| ConnectError::of(&error))
+        let connector = TlsConnector::from(Arc::clone(&self.tls));
+        connector.connect(self.name.clone(), stream).await.map_err(|error| ConnectError::of(&error))
     }
+}
+
+fn name(of: &str) -> Result<ServerName<'static>, ClientError> {
+    ServerName::try_from(of.to_owned()).map_err(|e| broken(&e))
 }
 
 impl fmt::Debug for Remote {

@@ -349,6 +349,18 @@ pub(in crate::control) const OPERATIONS: &[Operation] = &[
         ..PLAIN
     },
     Operation {
+        method: "GET",
+        path: "/v1/sql",
+        role: Some(Viewer),
+        does: "A session of dqlite's protocol, with `Upgrade: dqlite`; a viewer's only reads",
+        query: &[
+            ("at", "`leader`, or `here` for the member that is asked"),
+            ("role", "To do no more in it than this role may"),
+            ("passed_on", "`true`: the bytes come in frames, through another member"),
+        ],
+        ..PLAIN
+    },
+    Operation {
         method: "POST",
         path: "/v1/databases/{name}/query",
         role: Some(Viewer),

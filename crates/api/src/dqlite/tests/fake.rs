@@ -315,7 +315,7 @@ pub(super) fn connect(backend: &Fake, rights: Rights, scope: &Scope) -> Client<t
     let connection = Connection::new(Arc::new(backend.clone()), rights, wire);
     let stopping = scope.cancelled();
     scope.spawn("client", async move {
-        drop(connection.serve(&stopping).await);
+        drop(connection.serve(stopping.wait()).await);
     });
     Client::new(here, Version::One)
 }

@@ -3,10 +3,13 @@
 use super::split::{self, Kind};
 use super::trouble::Trouble;
 use super::wire::{Endpoint, Wire};
+use api::control::sql::SessionAt;
+use base::Fault;
 use dqlite::{ClientEvent, Params, Request, Response, RowsStep, ValueRef};
 use futures::FutureExt;
 use std::path::PathBuf;
 use std::time::Duration;
+use store::StoreError;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How long to wait before the members are asked again who leads.
@@ -90,14 +93,17 @@ impl Session {
         }
         let database = self.database.clone().ok_or(Trouble::NotOpen)?;
         let deadline = rt::time::Instant::now() + self.timeout;
+        if matches!(self.home, Endpoint::Cluster { .. }) {
+            self.wire = Some(self.open_through(&database, deadline).await?);
+            return Ok(());
+        }
         if !self.misled {
             match self.open_at(&self.home, &database).await {
                 Ok(wire) => {
                     self.wire = Some(wire);
                     return Ok(());
                 }
-                // The home server does not run at all: no use in waiting for an election.
-                Err(trouble @ Trouble::Unreachable { .. }) => return Err(trouble),
+                Err(trouble) if trouble.is_alone() => return Err(trouble),
                 Err(trouble) if trouble.is_for_another_leader() => {}
                 Err(trouble) => return Err(trouble),
             }
@@ -119,6 +125,40 @@ impl Session {
                 return Err(Trouble::NoLeader { after: self.timeout });
             }
             rt::time::sleep(ASK_AGAIN).await;
+        }
+    }
+
+    /// Opens the database at its leader, to which any member passes the session on, as soon as there is one.
+    async fn open_through(&self, database: &str, deadline: rt::time::Instant) -> Result<Wire, Trouble> {
+        // What a member says that knows of no leader.
+        let not_leading = StoreError::NotLeader { leader: None }.code();
+        loop {
+            let trouble = match self.open_at(&self.home, database).await {
+                Ok(wire) => return Ok(wire),
+                // A member that has just been there may come back, or others answer.
+                Err(trouble) if trouble.is_alone() && !self.misled => return Err(trouble),
+                Err(trouble) if trouble.is_for_another_leader() => trouble,
+                Err(trouble) => return Err(trouble),
+            };
+            if rt::time::Instant::now() >= deadline {
+                return Err(match trouble {
+                    Trouble::Refused { .. } => Trouble::NoLeader { after: self.timeout },
+                    Trouble::Api(problem) if problem.code == not_leading.0 => Trouble::NoLeader { after: self.timeout },
+                    other => other,
+                });
+            }
+            tracing::debug!(%trouble, "no session yet");
+            rt::time::sleep(ASK_AGAIN).await;
+        }
+    }
+
+    /// Where to ask what any member knows.
+    fn any_member(&self) -> Endpoint {
+        match &self.home {
+            Endpoint::Cluster { client, .. } => {
+                Endpoint::Cluster { client: client.clone(), at: SessionAt::Here, node: None }
+            }
+            home => home.clone(),
         }
     }
 
@@ -271,7 +311,7 @@ impl Session {
 
     /// The members as the home server knows them: id, address, role.
     pub(super) async fn members(&self) -> Result<Vec<Member>, Trouble> {
-        let mut wire = Wire::connect(&self.home, &self.identity).await?;
+        let mut wire = Wire::connect(&self.any_member(), &self.identity).await?;
         let format = dqlite::ClusterFormat::Roles;
         ask(&mut wire, &Request::Cluster { format }, |response| match response {
             Response::Servers(servers) => servers
@@ -285,7 +325,7 @@ impl Session {
 
     /// The leader as the home server knows it.
     pub(super) async fn leader(&self) -> Result<Option<(u64, String)>, Trouble> {
-        self.leader_at(&self.home).await
+        self.leader_at(&self.any_member()).await
     }
 
     /// All rows of a query as texts, NULL as none. For the shell's own small questions.

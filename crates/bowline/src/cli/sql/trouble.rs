@@ -1,7 +1,7 @@
 //! What goes wrong when one talks SQL, and how it is told.
 
 use crate::human::io as human_io;
-use api::control::{Problem, ProblemKind};
+use api::control::{NO_HOST, Problem, ProblemKind};
 use base::{Code, ErrorPage};
 use dqlite::FailureCode;
 use std::time::Duration;
@@ -46,6 +46,9 @@ pub(super) enum Trouble {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// The cluster that is asked over HTTPS does not open a session.
+    #[error("{}", .0.message)]
+    Api(Box<Problem>),
     /// No member leads.
     #[error("no member leads the databases, after {} s", after.as_secs())]
     NoLeader {
@@ -69,6 +72,16 @@ impl Trouble {
                 matches!(*code, FailureCode::NOT_LEADER | FailureCode::NOT_LEADER_OLD)
             }
             Self::Unreachable { .. } => true,
+            Self::Api(problem) => problem.kind == ProblemKind::NotReady,
+            _ => false,
+        }
+    }
+
+    /// Whether there is nobody to ask: no use in waiting for an election.
+    pub(super) fn is_alone(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Api(problem) => problem.code == NO_HOST.code.0,
             _ => false,
         }
     }
@@ -85,6 +98,7 @@ impl Trouble {
     /// The one shape for people.
     pub(super) fn to_problem(&self) -> Problem {
         let (page, kind) = match self {
+            Self::Api(problem) => return Problem::clone(problem),
             Self::Refused { code, .. } => match *code {
                 FailureCode::NOT_LEADER | FailureCode::NOT_LEADER_OLD => (&NO_LEADER, ProblemKind::NotReady),
                 FailureCode::LEADERSHIP_LOST | FailureCode::LEADERSHIP_LOST_OLD => (&UNKNOWN, ProblemKind::TimedOut),

@@ -1,14 +1,17 @@
 //! One connection of the dqlite protocol: the sans-IO client of the `dqlite` crate on a socket.
 
 use super::trouble::Trouble;
+use api::control::Client;
+use api::control::sql::SessionAt;
+use api::dqlite::AnyStream;
 use bytes::BytesMut;
 use dqlite::{BodyLimit, ClientEvent, ClientSession, ClientState, Request, Version};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Where a server is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) enum Endpoint {
     /// The node of this machine, over its local socket.
     Local(PathBuf),
@@ -19,6 +22,15 @@ pub(super) enum Endpoint {
         /// The node's id.
         id: Option<u64>,
     },
+    /// A cluster that is asked over HTTPS, through whichever of its members answers.
+    Cluster {
+        /// Asks it.
+        client: Client,
+        /// At which member the session is to be.
+        at: SessionAt,
+        /// The name of the member that it came to be at.
+        node: Option<String>,
+    },
 }
 
 impl std::fmt::Display for Endpoint {
@@ -26,16 +38,15 @@ impl std::fmt::Display for Endpoint {
         match self {
             Self::Local(socket) => write!(f, "{}", socket.display()),
             Self::Remote { address, .. } => f.write_str(address),
+            Self::Cluster { node: Some(node), .. } => write!(f, "{node} over HTTPS"),
+            Self::Cluster { node: None, .. } => f.write_str("the cluster"),
         }
     }
 }
 
-trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
-
 /// A connection.
 pub(super) struct Wire {
-    stream: Box<dyn Duplex>,
+    stream: AnyStream,
     session: ClientSession,
     input: BytesMut,
     output: BytesMut,
@@ -46,21 +57,32 @@ impl Wire {
     /// Connects and shakes hands. `identity` is where this node's certificate is; connections that leave the machine use
     /// it, and are plain only if there is none. Dropping the future gives up.
     pub(super) async fn connect(endpoint: &Endpoint, identity: &Path) -> Result<Self, Trouble> {
-        let unreachable = |source| Trouble::Unreachable { endpoint: endpoint.to_string(), source };
-        let stream: Box<dyn Duplex> = match endpoint {
+        let place = endpoint.to_string();
+        let unreachable = |source| Trouble::Unreachable { endpoint: place.clone(), source };
+        let mut endpoint = endpoint.clone();
+        let stream: AnyStream = match &mut endpoint {
             Endpoint::Local(socket) => Box::new(rt::net::Stream::connect_unix(socket).await.map_err(unreachable)?),
             Endpoint::Remote { address, id } => {
                 let stream = rt::net::Stream::connect(address).await.map_err(unreachable)?;
                 let at_home = stream.peer_addr().is_some_and(|peer| peer.ip().is_loopback());
-                match id.filter(|_| !at_home && rt::fs::exists(&identity.join("ca.pem"))) {
+                match (*id).filter(|_| !at_home && rt::fs::exists(&identity.join("ca.pem"))) {
                     Some(id) => Box::new(secure(stream, id, identity).await.map_err(unreachable)?),
                     None => Box::new(stream),
                 }
             }
+            Endpoint::Cluster { client, at, node } => {
+                let session = match at {
+                    SessionAt::Leader => client.sql().await,
+                    SessionAt::Here => client.sql_here().await,
+                };
+                let session = session.map_err(|error| Trouble::Api(Box::new(error.into_problem())))?;
+                *node = Some(session.node);
+                session.stream
+            }
         };
         let mut output = BytesMut::new();
         let session = ClientSession::new(Version::One, BodyLimit::DEFAULT, &mut output);
-        Ok(Self { stream, session, input: BytesMut::new(), output, endpoint: endpoint.clone() })
+        Ok(Self { stream, session, input: BytesMut::new(), output, endpoint })
     }
 
     /// Where this leads.

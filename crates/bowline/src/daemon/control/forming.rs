@@ -130,7 +130,7 @@ async fn who(
     })
 }
 
-fn port(address: &str) -> u16 {
+pub(super) fn port(address: &str) -> u16 {
     address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or_default()
 }
 

@@ -6,13 +6,16 @@ use super::{Members, tls};
 use crate::daemon::error::NodeError;
 use crate::daemon::node::Formation;
 use ::store::Store;
-use api::dqlite::{Door, DoorOptions, StoreBackend, TlsDoor, Trust};
+use api::dqlite::{Door, DoorOptions, SideDoor, StoreBackend, TlsDoor, Trust};
 use cluster::Transport;
 use lifecycle::{Context, Deadline, Ready, Scope, Unit, UnitError};
 use membership::Directory;
 use rt::net::Listener;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+/// The door for sessions that come over HTTPS.
+pub(crate) type SqlDoor = SideDoor<StoreBackend<Directory>>;
 
 /// Serves dqlite's protocol. The last to start and the first to stop.
 pub(crate) struct DqliteUnit {
@@ -33,9 +36,9 @@ impl DqliteUnit {
 
 impl Unit for DqliteUnit {
     type Needs = (Ready<Store>, Ready<Members>);
-    type Provides = ();
+    type Provides = SqlDoor;
 
-    async fn start(&mut self, (store, members): Self::Needs, context: &Context) -> Result<(), UnitError> {
+    async fn start(&mut self, (store, members): Self::Needs, context: &Context) -> Result<SqlDoor, UnitError> {
         let tcp = match self.listener.take() {
             Some(listener) => listener,
             None => Listener::bind(&self.address).await.map_err(|source| NodeError::Bind {
@@ -62,9 +65,10 @@ impl Unit for DqliteUnit {
         let backend = Ready::announce("dqlite backend", StoreBackend::new((*store).clone(), directory));
         let doors = context.scope.child("doors");
         Door::new(tcp, trust, DoorOptions::default(), backend.clone()).open(&doors);
+        let side = SideDoor::new(DoorOptions::default(), &backend, &doors);
         Door::new(unix, Trust::Local, DoorOptions::default(), backend).open(&doors);
         self.doors = Some(doors);
-        Ok(())
+        Ok(side)
     }
 
     async fn drain(&mut self, deadline: &Deadline) {

@@ -22,7 +22,7 @@ struct Known {
 
 /// The members, in memory, as `sys` has them. Cheap to clone; all clones are one.
 #[derive(Clone)]
-pub(super) struct Directory {
+pub(crate) struct Directory {
     store: Store,
     cluster: Cluster,
     known: Arc<watch::Sender<Known>>,
