@@ -13,6 +13,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("golang-github-mattn-go-sqlite3-dev", "what the Go client's packages need"),
     ("go-dqlite", "the `dqlite` shell"),
     ("etcd-server", "what writes are measured against"),
+    ("faketime", "gives programs wrong clocks"),
     ("sqlite3", "opens the files that Bowline writes"),
     ("libsqlite3-dev", "a local SQLite to measure against"),
 ];

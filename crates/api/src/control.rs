@@ -8,6 +8,7 @@
 
 pub mod access;
 mod audit;
+mod authority;
 mod client;
 mod faces;
 pub(crate) mod guards;
@@ -25,6 +26,9 @@ mod tests;
 mod types;
 
 pub use audit::{AuditInfo, Audited};
+pub use authority::{
+    Authority, AuthorityInfo, AuthorityPart, MemberCertificate, RotateRequest, Rotation, RotationState,
+};
 pub use axum::Router;
 pub use client::{Client, ClientError, NO_HOST, Remote, SqlStream};
 pub use faces::{Face, Faces};
@@ -38,5 +42,5 @@ pub use types::{
     AccessInfo, AccessIssued, AccessRequest, Created, DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest,
     Dropped, Formed, Health, InitRequest, JoinRequest, NodeInfo, NodeRequest, NodeState, Parted, Readiness, Reboot,
     RoleTargets, Status, TableContents, TokenInfo, TokenIssued, TokenRequest, TokenState, Trouble, TroubleKind,
-    UnitStatus,
+    UnitStatus, Warning,
 };

@@ -6,6 +6,7 @@
 mod access;
 pub mod args;
 mod audit;
+mod ca;
 mod confirm;
 mod contexts;
 mod daemon_process;
@@ -161,6 +162,7 @@ async fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Token(command) => token::run(context, command).await,
         Command::Access(command) => access::run(context, command).await,
         Command::Context(command) => contexts::run(context, command).await,
+        Command::Ca(command) => ca::run(context, command).await,
         Command::Audit(args) => audit::run(context, &args).await,
         Command::Event(command) => resources::events(context, command).await,
         Command::Resource(command) => resources::run(context, command).await,

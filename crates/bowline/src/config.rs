@@ -2,6 +2,7 @@
 
 use cluster::Transport;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The port of node-to-node RPC.
 pub const RPC_PORT: u16 = 7440;
@@ -26,6 +27,8 @@ pub struct NodeConfig {
     pub https_listen: String,
     /// How nodes prove who they are to each other: by certificates, except in the simulator.
     pub transport: Transport,
+    /// How long the certificates are good that this node makes. A year; tests take less.
+    pub certificate_life: Duration,
     /// How much room the log and the databases take.
     pub sizes: Sizes,
     /// What is done with a Raft log that is damaged in the middle.

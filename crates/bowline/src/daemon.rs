@@ -23,6 +23,7 @@ pub use error::{NodeError, PAGES};
 
 use crate::config::NodeConfig;
 use api::control::{Entrance, Problem, Router};
+use cluster::Keyring;
 use futures::FutureExt;
 use known_members::KnownMembers;
 use lifecycle::{Settings, Shutdown, Supervisor, UnitError, UnitOptions};
@@ -158,7 +159,9 @@ async fn live(
     manager: ServiceManager,
 ) -> Result<(), NodeError> {
     let mut supervisor = Supervisor::new("node", Settings::default());
-    let running = compose(&mut supervisor, node, &formation, router)?;
+    let (dir, life) = (node::identity_dir(node.config()), node.config().certificate_life);
+    let keys = Keyring::open(dir, formation.identity.clone(), life).await?;
+    let running = compose(&mut supervisor, node, &formation, &keys, router)?;
     let mut lanes = supervisor.lanes();
     node.running(running);
     let ready = async {
@@ -185,6 +188,7 @@ fn compose(
     supervisor: &mut Supervisor,
     node: &Node,
     formation: &Formation,
+    keys: &Arc<Keyring>,
     router: Router,
 ) -> Result<Running, NodeError> {
     let config = node.config();
@@ -193,11 +197,10 @@ fn compose(
     let options = UnitOptions::default();
     let stop_late = UnitOptions { stop_max: Duration::from_secs(15), ..options };
 
-    let identity = formation.identity.clone();
-    let https = HttpsUnit::new(sockets.https_address, sockets.https, identity.clone(), router);
+    let https = HttpsUnit::new(sockets.https_address, sockets.https, Arc::clone(keys), router);
     supervisor.add("https", https, (), options);
 
-    let network = NetworkUnit::new(move || Ok(identity.mesh()?), sockets.rpc_address, sockets.rpc);
+    let network = NetworkUnit::new(Arc::clone(keys), sockets.rpc_address, sockets.rpc);
     let network = supervisor.add("network", network, (), options);
 
     let raft = RaftUnit::new(HostConfig {
@@ -215,13 +218,19 @@ fn compose(
     let store = supervisor.add("store", store, (network.clone(), raft.clone()), stop_late);
 
     let removed = node.clone();
-    let members = MembersUnit::new(formation.clone(), KnownMembers::of(config), Arc::new(move || removed.dismiss()));
+    let members = MembersUnit::new(
+        formation.clone(),
+        Arc::clone(keys),
+        KnownMembers::of(config),
+        Arc::new(move || removed.dismiss()),
+    );
     let members = supervisor.add("members", members, (network.clone(), raft.clone(), store.clone()), options);
 
-    let dqlite = DqliteUnit::new(config.dqlite_socket(), sockets.dqlite_address, sockets.dqlite, formation.clone());
+    let dqlite = DqliteUnit::new(config.dqlite_socket(), sockets.dqlite_address, sockets.dqlite, Arc::clone(keys));
     let dqlite = supervisor.add("dqlite", dqlite, (store.clone(), members.clone()), options);
 
-    Ok(Running { lanes: supervisor.lanes(), record, network, raft, store, members, dqlite })
+    let keys = Arc::clone(keys);
+    Ok(Running { lanes: supervisor.lanes(), record, keys, network, raft, store, members, dqlite })
 }
 
 fn bind_unix(path: &std::path::Path, what: &'static str) -> Result<Listener, NodeError> {

@@ -146,6 +146,12 @@ fn cluster_messages() -> Vec<Vec<u8>> {
         vec![5, 1, 2, 2, 1, 9],
         // Groups with a position each: term, node, index.
         vec![6, 1, 1, 9, 3, 1, 40],
+        // A certificate request; CAs, their keys, a certificate; a clock; the key of a CA.
+        [&[10, 1][..], &texts(&["request"])].concat(),
+        [&[11, 1][..], &texts(&["ca", "key", "certificate"])].concat(),
+        vec![12, 1, 0x80, 0x01],
+        [&[13, 1][..], &key].concat(),
+        [&[14, 1, 1][..], &texts(&["key"])].concat(),
     ]
 }
 

@@ -1,15 +1,15 @@
 //! The cluster's certificate authority and the certificates it makes.
 
+use crate::certificate::{Validity, names_for};
 use crate::{ClusterError, ClusterId, NodeName};
 use base::NodeId;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
+    Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData, SerialNumber,
 };
-use rpc::{Fingerprint, node_name};
+use rpc::Fingerprint;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer};
-use std::net::IpAddr;
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -17,7 +17,8 @@ const DAY: Duration = Duration::from_hours(24);
 /// Certificates begin so long before they are made, because clocks disagree, by hours when a machine joins.
 const BACKDATED: Duration = DAY;
 const CA_LIFE: Duration = DAY.saturating_mul(3_653);
-const NODE_LIFE: Duration = DAY.saturating_mul(365);
+/// How long a node's certificate is good, unless a test wants less.
+pub const NODE_LIFE: Duration = DAY.saturating_mul(365);
 /// A stranger's certificate is looked at for its key only.
 const STRANGER_LIFE: Duration = DAY;
 
@@ -28,21 +29,43 @@ pub struct Authority {
     key: String,
     issuer: Issuer<'static, KeyPair>,
     fingerprint: Fingerprint,
+    validity: Validity,
+    node_life: Duration,
 }
 
 impl Authority {
     /// A new cluster's authority.
     pub fn generate(cluster: &ClusterId) -> Result<Self, ClusterError> {
         let key = KeyPair::generate().map_err(failed)?;
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::OrganizationName, "Bowline");
-        params.distinguished_name.push(DnType::CommonName, format!("cluster {cluster}"));
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.serial_number = Some(serial());
+        // Below it may stand its successor, while that one is being made known.
+        let mut params = ca_params(cluster, fingerprint_of_key(&key), BasicConstraints::Constrained(1));
         (params.not_before, params.not_after) = life(CA_LIFE)?;
         let certificate = params.self_signed(&key).map_err(failed)?.pem();
         Self::from_pem(&certificate, &key.serialize_pem())
+    }
+
+    /// Vouches for the key of the authority that will take this one's place: a certificate with which those who trust only this
+    /// one find their way to what that one has made.
+    pub(crate) fn vouch_for(&self, successor: &Self, cluster: &ClusterId) -> Result<String, ClusterError> {
+        let mut params = ca_params(cluster, successor.fingerprint, BasicConstraints::Constrained(0));
+        params.use_authority_key_identifier_extension = true;
+        (params.not_before, params.not_after) = life(CA_LIFE)?;
+        params.not_after = params.not_after.min(self.end()?).min(successor.end()?);
+        Ok(params.signed_by(successor.issuer.key(), &self.issuer).map_err(failed)?.pem())
+    }
+
+    /// The same authority, which makes certificates that are good for so long.
+    pub(crate) fn with_node_life(self, node_life: Duration) -> Self {
+        Self { node_life, ..self }
+    }
+
+    /// Until when it is good.
+    pub(crate) fn validity(&self) -> Validity {
+        self.validity
+    }
+
+    fn end(&self) -> Result<OffsetDateTime, ClusterError> {
+        OffsetDateTime::from_unix_timestamp(self.validity.not_after).map_err(failed)
     }
 
     /// Takes an authority from its files' contents.
@@ -53,7 +76,15 @@ impl Authority {
             return Err(ClusterError::Certificate { why: "the CA's key is not that of its certificate".to_owned() });
         }
         let issuer = Issuer::from_ca_cert_pem(certificate, pair).map_err(failed)?;
-        Ok(Self { certificate: certificate.to_owned(), key: key.to_owned(), issuer, fingerprint })
+        let validity = Validity::of_pem(certificate)?;
+        Ok(Self {
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+            issuer,
+            fingerprint,
+            validity,
+            node_life: NODE_LIFE,
+        })
     }
 
     /// The certificate, as PEM.
@@ -97,12 +128,15 @@ impl Authority {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::OrganizationName, "Bowline");
         params.distinguished_name.push(DnType::CommonName, name.as_str());
-        params.subject_alt_names = alternative_names(node, name, hosts)?;
+        params.subject_alt_names =
+            names_for(node, name, hosts).iter().map(|name| name.to_san().map_err(failed)).collect::<Result<_, _>>()?;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.serial_number = Some(serial());
         params.use_authority_key_identifier_extension = true;
-        (params.not_before, params.not_after) = life(NODE_LIFE)?;
+        (params.not_before, params.not_after) = life(self.node_life)?;
+        // Nobody would take a certificate for good whose maker is not.
+        params.not_after = params.not_after.min(self.end()?);
         Ok(params.signed_by(key, &self.issuer).map_err(failed)?.pem())
     }
 }
@@ -114,23 +148,17 @@ impl std::fmt::Debug for Authority {
     }
 }
 
-/// `node-ID.bowline` first, by which nodes know each other; then what clients may have typed.
-fn alternative_names(node: NodeId, name: &NodeName, hosts: &[&str]) -> Result<Vec<SanType>, ClusterError> {
-    let dns = |name: String| name.try_into().map(SanType::DnsName).map_err(failed);
-    let mut names = vec![dns(node_name(node))?, dns(name.to_string())?];
-    for host in hosts {
-        let host = host.rsplit_once(':').map_or(*host, |(host, _)| host).trim_matches(['[', ']']);
-        let alternative = match host.parse::<IpAddr>() {
-            Ok(address) => SanType::IpAddress(address),
-            // A Unix socket has no name; a host that is none would only make the certificate unreadable.
-            Err(_) if NodeName::new(host).is_err() => continue,
-            Err(_) => dns(host.to_owned())?,
-        };
-        if !names.contains(&alternative) {
-            names.push(alternative);
-        }
-    }
-    Ok(names)
+/// An authority's name has its key in it, so that one can be told from its successor.
+fn ca_params(cluster: &ClusterId, key: Fingerprint, below: BasicConstraints) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    let short: String = key.to_string().chars().take(8).collect();
+    params.distinguished_name.push(DnType::OrganizationName, "Bowline");
+    params.distinguished_name.push(DnType::CommonName, format!("cluster {cluster} CA {short}"));
+    params.is_ca = IsCa::Ca(below);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.key_identifier_method = KeyIdMethod::PreSpecified(rpc::key_id_of(&key).to_vec());
+    params.serial_number = Some(serial());
+    params
 }
 
 /// A node's key pair, made on the node and never sent anywhere.
@@ -183,7 +211,7 @@ fn fingerprint_of_key(key: &impl PublicKeyData) -> Fingerprint {
     fingerprint
 }
 
-/// The fingerprint of the key in a certificate.
+/// The fingerprint of the key in a certificate, the first one if there are more.
 pub(crate) fn fingerprint_of_pem(certificate: &str) -> Result<Fingerprint, ClusterError> {
     let der = CertificateDer::from_pem_slice(certificate.as_bytes()).map_err(failed)?;
     rpc::fingerprint_of(&der).map_err(failed)
@@ -209,12 +237,14 @@ fn life(life: Duration) -> Result<(OffsetDateTime, OffsetDateTime), ClusterError
         let seconds = i64::try_from(time.as_secs()).map_err(failed)?;
         OffsetDateTime::from_unix_timestamp(seconds).map_err(failed)
     };
-    Ok((at(now.saturating_sub(BACKDATED))?, at(now + life)?))
+    // A short life, which only tests have, does not begin long before.
+    Ok((at(now.saturating_sub(BACKDATED.min(life)))?, at(now + life)?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rpc::node_name;
     use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
     #[test]
@@ -255,6 +285,34 @@ mod tests {
         assert!(parsed.validity().is_valid());
         let life = parsed.validity().not_after.timestamp() - parsed.validity().not_before.timestamp();
         assert_eq!(life, 366 * 24 * 60 * 60, "a year, and the day before");
+    }
+
+    #[test]
+    fn no_certificate_outlives_its_authority() {
+        let authority = Authority::generate(&ClusterId::random()).unwrap().with_node_life(CA_LIFE * 2);
+        let (key, name) = (NodeKey::generate().unwrap(), NodeName::new("box1").unwrap());
+        let pem = authority.issue(key.pair(), NodeId(1), &name, &[]).unwrap();
+        assert_eq!(Validity::of_pem(&pem).unwrap().not_after, authority.validity().not_after);
+    }
+
+    #[test]
+    fn who_trusts_an_authority_finds_the_way_to_what_its_successor_made_and_nobody_else_does() {
+        let cluster = ClusterId::random();
+        let (old, new) = (Authority::generate(&cluster).unwrap(), Authority::generate(&cluster).unwrap());
+        let cross = old.vouch_for(&new, &cluster).unwrap();
+        assert_eq!(fingerprint_of_pem(&cross).unwrap(), new.fingerprint());
+        let (key, name) = (NodeKey::generate().unwrap(), NodeName::new("box1").unwrap());
+        let leaf = new.issue(key.pair(), NodeId(1), &name, &[]).unwrap();
+        let der = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+        let verify = |roots: &[&str], between: &[CertificateDer<'_>]| {
+            let roots: Vec<_> = roots.iter().map(|pem| der(pem)).collect();
+            crate::certificate::verify(&der(&leaf), between, &roots, rt::time::wall())
+        };
+        assert!(verify(&[new.certificate()], &[]).is_ok());
+        assert!(verify(&[old.certificate()], &[]).is_err());
+        assert!(verify(&[old.certificate()], &[der(&cross)]).is_ok());
+        let stranger = Authority::generate(&cluster).unwrap();
+        assert!(verify(&[stranger.certificate()], &[der(&cross)]).is_err());
     }
 
     #[test]

@@ -5,24 +5,29 @@ mod directory;
 mod handover;
 mod parting;
 mod recovery;
+mod renewal;
+mod rotating;
 mod service;
 
 pub use handover::hand_over;
 pub use recovery::{Recovery, Reseed};
+pub use rotating::RotationView;
 
-use crate::authority::{Authority, NodeKey};
+use crate::authority::NodeKey;
 use crate::controller::{self, Pass, leads};
 use crate::join::desk::{Desk, ForStrangers};
-use crate::messages::{ANNOUNCE, Announce, Announced, FORM, PROBE, decode, encode};
+use crate::keyring::Keyring;
+use crate::messages::{ANNOUNCE, Announce, Announced, Clock, FORM, PROBE, decode, encode};
 use crate::node_rows::{self, NodeRow, NodeRowState};
 use crate::roles::Targets;
+use crate::rotation::{self, Rotation, fingerprint};
 use crate::steps::role_in;
 use crate::sys::SysSql;
 use crate::token::{Secret, Token, TokenId, TokenKind};
 use crate::token_rows::{self, TokenRow};
 use crate::{
-    AccessRole, AccessRow, AuditEntry, AuditOutcome, AuditRow, ClusterError, Credentials, NodeIdentity, NodeName,
-    access_rows, audit_rows, targets,
+    AccessRole, AccessRow, AuditEntry, AuditOutcome, AuditRow, CertificateRow, ClusterError, Credentials, NodeName,
+    NodeRecord, Transport, access_rows, audit_rows, certificate_rows, targets,
 };
 use base::{Fault, NodeId, Role};
 use bytes::Bytes;
@@ -32,7 +37,7 @@ use raft::{Group, RaftHost};
 use rpc::{CallError, Class, Fingerprint, Handler, Mesh, Service};
 use rt::sync::watch;
 use rt::time::Instant;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use store::ReadLevel;
@@ -47,7 +52,7 @@ const LEADER_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct ClusterConfig {
     /// Who this node is.
-    pub identity: NodeIdentity,
+    pub keys: Arc<Keyring>,
     /// The version of its daemon.
     pub version: String,
 }
@@ -58,6 +63,8 @@ pub struct Cluster(Arc<Inner>);
 
 pub(crate) struct Inner {
     config: ClusterConfig,
+    /// Who this node is, which stays.
+    pub(crate) record: NodeRecord,
     pub(crate) sys: Arc<dyn SysSql>,
     pub(crate) sys_group: Group,
     host: RaftHost,
@@ -89,16 +96,18 @@ impl Cluster {
         mesh: Arc<Mesh>,
         scope: &Scope,
     ) -> Result<Self, ClusterError> {
+        let record = config.keys.identity().record.clone();
         let desk = Arc::new(Desk {
-            node: config.identity.record.node,
-            cluster: config.identity.record.cluster.clone(),
-            transport: config.identity.record.transport,
-            authority: config.identity.authority()?,
+            node: record.node,
+            cluster: record.cluster.clone(),
+            transport: record.transport,
+            keys: Arc::clone(&config.keys),
             sys: Arc::clone(&sys),
             mesh: Arc::clone(&mesh),
         });
         let inner = Arc::new(Inner {
             config,
+            record,
             sys,
             sys_group,
             host,
@@ -111,17 +120,21 @@ impl Cluster {
         drop(scope.spawn_droppable("directory", directory::follow(Arc::clone(&inner))));
         drop(scope.spawn_droppable("damaged", damaged::ask(Arc::clone(&inner))));
         drop(scope.spawn_droppable("roles", controller::run(Arc::clone(&inner))));
+        if inner.record.transport == Transport::Tls {
+            drop(scope.spawn_droppable("certificates", renewal::keep(Arc::clone(&inner))));
+            drop(scope.spawn_droppable("rotation", rotation::controller::run(Arc::clone(&inner))));
+        }
         Ok(Self(inner))
     }
 
     /// Writes the tables and this node's own row into the `sys` of a new cluster. Repeating it changes nothing.
     pub async fn found(&self) -> Result<(), ClusterError> {
-        let Inner { config, sys, .. } = &*self.0;
-        let key = match &config.identity.credentials {
+        let Inner { config, sys, record, .. } = &*self.0;
+        let key = match &config.keys.identity().credentials {
             Credentials::Tls { key, .. } => NodeKey::from_pem(key)?.fingerprint(),
             Credentials::Plain => Fingerprint::default(),
         };
-        node_rows::found(sys.as_ref(), &config.identity.record, key, &config.version).await?;
+        node_rows::found(sys.as_ref(), record, key, &config.version).await?;
         self.0.nudge.notify_one();
         Ok(())
     }
@@ -139,7 +152,7 @@ impl Cluster {
     /// Tells the leader that this node runs, where and in which version, and waits until it has its role. To be called at every
     /// start, once calls are answered. Asks again as long as there is no leader, until `deadline`. May be dropped and repeated.
     pub async fn announce(&self, deadline: Duration) -> Result<Placement, ClusterError> {
-        let record = &self.0.config.identity.record;
+        let record = &self.0.record;
         let announce = Announce::of(record, &self.0.config.version);
         let until = Instant::now() + deadline;
         let mut asked = 0_usize;
@@ -189,15 +202,15 @@ impl Cluster {
     pub async fn token_add(&self, name: Option<&NodeName>, valid: Duration) -> Result<(Token, TokenRow), ClusterError> {
         let token = self.token(TokenKind::Join, |row| row.address).await?;
         let row = token_rows::add(self.0.sys.as_ref(), &token.id, &token.secret, name, valid).await?;
+        self.note_pin(&token).await?;
         Ok((token, row))
     }
 
     /// A new token that names the members and pins the CA. Nobody knows it yet.
     async fn token(&self, kind: TokenKind, address: impl Fn(NodeRow) -> String) -> Result<Token, ClusterError> {
-        let ca = match (&self.0.config.identity.credentials, self.0.authority()) {
-            (Credentials::Plain, _) => Fingerprint::default(),
-            (Credentials::Tls { .. }, Some(authority)) => authority.fingerprint(),
-            (Credentials::Tls { ca, .. }, None) => crate::authority::fingerprint_of_pem(ca)?,
+        let ca = match self.newest_rotation().await? {
+            Some(rotation) => fingerprint(rotation.pinned())?,
+            None => self.0.keys().identity().issuer()?.unwrap_or_default(),
         };
         let mut members = node_rows::all(self.0.sys.as_ref(), ReadLevel::Linearizable).await?;
         members.retain(|row| row.state == NodeRowState::Member);
@@ -206,6 +219,24 @@ impl Cluster {
         members.sort_by_key(|row| (Some(row.node) != leader, row.node));
         let addresses = members.into_iter().map(address).take(Token::ADDRESSES_MAX).collect();
         Ok(Token { kind, addresses, ca, id: TokenId::random(), secret: Secret::random() })
+    }
+
+    /// The newest rotation of the CA; none in the simulator.
+    async fn newest_rotation(&self) -> Result<Option<Rotation>, ClusterError> {
+        match self.0.record.transport {
+            Transport::Tls => rotation::rows::newest(self.0.sys.as_ref(), ReadLevel::Linearizable).await,
+            Transport::Plain => Ok(None),
+        }
+    }
+
+    /// Notes which CA a token pins, if it is not the cluster's first. Without the note it is waited for in vain when that goes.
+    async fn note_pin(&self, token: &Token) -> Result<(), ClusterError> {
+        match self.newest_rotation().await? {
+            Some(rotation) if rotation.new == token.ca.to_string() => {
+                rotation::rows::pin(self.0.sys.as_ref(), &token.id, &rotation.new).await
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Gives a person or a program access to the API. The token's text is the only copy of its secret.
@@ -217,6 +248,7 @@ impl Cluster {
     ) -> Result<(Token, AccessRow), ClusterError> {
         let token = self.token(TokenKind::Access, |row| row.https_address).await?;
         let row = access_rows::add(self.0.sys.as_ref(), name, &token.id, &token.secret, role, valid).await?;
+        self.note_pin(&token).await?;
         Ok((token, row))
     }
 
@@ -233,6 +265,11 @@ impl Cluster {
     /// Whose access token this is, by this node's copy of `sys`; nobody's if it expired or was revoked.
     pub async fn access_of(&self, token: &Token) -> Result<Option<AccessRow>, ClusterError> {
         access_rows::holder(self.0.sys.as_ref(), &token.id, &token.secret).await
+    }
+
+    /// What the members have said of their certificates, as this node's copy of `sys` has it.
+    pub async fn certificates(&self) -> Result<Vec<CertificateRow>, ClusterError> {
+        certificate_rows::all(self.0.sys.as_ref(), ReadLevel::Local).await
     }
 
     /// How many members should vote and stand by.
@@ -302,9 +339,25 @@ impl Cluster {
     /// Asks these nodes whether they are there, all at once, and waits `deadline` at most. Gives those that answer: whatever they
     /// say, they run and can be reached from here. Cancel-safe.
     pub async fn probe(&self, nodes: impl IntoIterator<Item = NodeId>, deadline: Duration) -> BTreeSet<NodeId> {
+        self.probe_clocks(nodes, deadline).await.into_keys().collect()
+    }
+
+    /// The same, with how far each one's clock is ahead of this machine's, in milliseconds, give or take half the time that its answer
+    /// took; none if it does not say.
+    pub async fn probe_clocks(
+        &self,
+        nodes: impl IntoIterator<Item = NodeId>,
+        deadline: Duration,
+    ) -> BTreeMap<NodeId, Option<i64>> {
         let asked = nodes.into_iter().map(|node| async move {
+            let (asked, before) = (Instant::now(), Clock::now());
             let answer = self.0.mesh.call(node, Service::Cluster, PROBE, Bytes::new(), deadline, Class::Control).await;
-            matches!(answer, Ok(_) | Err(CallError::Refused(_))).then_some(node)
+            let half = i64::try_from(asked.elapsed().as_millis() / 2).unwrap_or_default();
+            match answer {
+                Ok(body) => Some((node, decode::<Clock>(&body).ok().map(|there| there.ahead_of(before) - half))),
+                Err(CallError::Refused(_)) => Some((node, None)),
+                Err(_) => None,
+            }
         });
         join_all(asked).await.into_iter().flatten().collect()
     }
@@ -317,13 +370,13 @@ impl Cluster {
 
 impl std::fmt::Debug for Cluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Cluster({})", self.0.config.identity.record.name)
+        write!(f, "Cluster({})", self.0.record.name)
     }
 }
 
 impl Inner {
     pub(crate) fn node(&self) -> NodeId {
-        self.config.identity.record.node
+        self.record.node
     }
 
     pub(crate) fn groups(&self) -> Vec<Group> {
@@ -335,8 +388,8 @@ impl Inner {
         self.host.watch_opened()
     }
 
-    fn authority(&self) -> Option<&Authority> {
-        self.desk.authority.as_ref()
+    pub(crate) fn keys(&self) -> &Arc<Keyring> {
+        &self.config.keys
     }
 
     /// Who leads `sys`, as far as this node knows.

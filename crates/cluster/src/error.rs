@@ -2,7 +2,7 @@
 
 mod pages;
 
-pub use pages::PAGES;
+pub use pages::{PAGES, warning};
 
 use base::{Code, Disposition, Fault, NodeId};
 pub(crate) use pages::code;
@@ -15,6 +15,38 @@ use store::StoreError;
 /// Everything that can go wrong with identities, tokens, joining and roles.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
+    /// This machine's clock and the cluster's are so far apart that no certificate is valid by both.
+    #[error("this machine's clock says {here}, that of {whose} says {there}: no certificate is valid by both")]
+    ClocksApart {
+        /// The time here.
+        here: String,
+        /// The time there.
+        there: String,
+        /// Whose clock that is.
+        whose: String,
+    },
+    /// The clock says a time at which the cluster's CA is not good.
+    #[error("this machine's clock says {now}, but the cluster's CA is good from {not_before} to {not_after}")]
+    ClockBeyondCa {
+        /// The time here.
+        now: String,
+        /// Since when there is the CA.
+        not_before: String,
+        /// Until when it is good.
+        not_after: String,
+    },
+    /// This member does not have the key yet that makes certificates now.
+    #[error("the CA is being replaced, and this node does not have the key of the new one yet")]
+    AuthorityLater,
+    /// No member has this key.
+    #[error("no member has the key of this machine")]
+    KeyUnknown,
+    /// Nobody could renew the certificate of this node.
+    #[error("no member could renew this node's certificate: {}", tried.join("; "))]
+    NotRenewed {
+        /// What happened at each.
+        tried: Vec<String>,
+    },
     /// The text is no token, or one of another kind.
     #[error("this is not the token that is wanted here: {why}")]
     TokenForm {
@@ -302,6 +334,10 @@ impl ClusterError {
 impl Fault for ClusterError {
     fn code(&self) -> Code {
         match self {
+            Self::ClocksApart { .. } | Self::ClockBeyondCa { .. } => code::CLOCKS_APART,
+            Self::KeyUnknown => code::KEY_UNKNOWN,
+            Self::AuthorityLater => code::AUTHORITY_LATER,
+            Self::NotRenewed { .. } => code::NOT_RENEWED,
             Self::TokenForm { .. } => code::TOKEN_FORM,
             Self::TokenVersion { .. } => code::TOKEN_VERSION,
             Self::TokenUnknown { .. } => code::TOKEN_UNKNOWN,
@@ -347,8 +383,11 @@ impl Fault for ClusterError {
     fn disposition(&self) -> Disposition {
         match self {
             Self::Unreachable { .. } => Disposition::Retry { after: Duration::from_secs(2) },
-            Self::NoLeader | Self::NotPlaced { .. } => Disposition::Retry { after: Duration::from_millis(500) },
+            Self::NoLeader | Self::NotPlaced { .. } | Self::AuthorityLater => {
+                Disposition::Retry { after: Duration::from_millis(500) }
+            }
             Self::NotMember { .. } | Self::NoSuchNode { .. } | Self::AccessUnknown { .. } => Disposition::Gone,
+            Self::NotRenewed { .. } => Disposition::Retry { after: Duration::from_secs(10) },
             Self::NotGone { .. } | Self::Recovering { .. } => Disposition::Retry { after: Duration::from_secs(1) },
             Self::Damaged { .. } | Self::Row { .. } => Disposition::Corrupt,
             Self::Certificate { .. } => Disposition::Bug,

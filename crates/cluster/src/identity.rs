@@ -4,17 +4,17 @@
 //! whatever else is there; what a join that was killed has left behind is used by the next one.
 
 use crate::authority::{Authority, NodeKey, fingerprint_of_pem};
+use crate::certificate::{self, Validity, blocks};
 use crate::names::check_address;
 use crate::{ClusterError, ClusterId, NodeName};
 use base::NodeId;
 use rpc::{Fingerprint, Identity, TlsIdentity};
-use rustls::pki_types::UnixTime;
-use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, Error};
+use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const RECORD: &str = "node.json";
 const CA: &str = "ca.pem";
@@ -74,11 +74,11 @@ impl NodeRecord {
 pub enum Credentials {
     /// PEM texts.
     Tls {
-        /// The CA's certificate.
+        /// The certificates of the CAs that are trusted: one, or two while one takes the place of the other.
         ca: String,
-        /// The CA's key, on nodes that may lead.
+        /// Keys of those CAs, on nodes that may lead.
         ca_key: Option<String>,
-        /// The node's certificate.
+        /// The node's certificate; after it the one with which an older CA vouches for the CA that made it, if there was one.
         certificate: String,
         /// The node's key.
         key: String,
@@ -109,7 +109,13 @@ pub struct NodeIdentity {
 impl NodeIdentity {
     /// Makes the first node of a new cluster, its authority included, and writes it to `dir`. Refused if `dir` holds a node
     /// already. Blocks on file IO: call it through `rt::blocking`.
-    pub fn found(dir: &Path, who: &crate::JoinAs, transport: Transport) -> Result<Self, ClusterError> {
+    /// Its certificate is good for `node_life`.
+    pub fn found(
+        dir: &Path,
+        who: &crate::JoinAs,
+        transport: Transport,
+        node_life: Duration,
+    ) -> Result<Self, ClusterError> {
         who.check()?;
         refuse_member(dir)?;
         let cluster = ClusterId::random();
@@ -117,7 +123,7 @@ impl NodeIdentity {
         let credentials = match transport {
             Transport::Plain => Credentials::Plain,
             Transport::Tls => {
-                let authority = Authority::generate(&cluster)?;
+                let authority = Authority::generate(&cluster)?.with_node_life(node_life);
                 let key = NodeKey::generate()?;
                 let hosts = [who.address.as_str(), who.dqlite_address.as_str(), who.https_address.as_str()];
                 Credentials::Tls {
@@ -151,7 +157,48 @@ impl NodeIdentity {
         write(&path, &json)
     }
 
-    /// Reads a node's identity and checks that its files belong together; none if the machine is no node. Blocks on file IO.
+    /// Puts other credentials in the place of these, on disk; gives the identity that has them. After a crash at any point the node
+    /// has the old certificate or the new one, and trusts who made it. Blocks on file IO.
+    pub(crate) fn replace(&self, dir: &Path, by: Credentials) -> Result<Self, ClusterError> {
+        let next = Self { record: self.record.clone(), credentials: by };
+        next.check(dir)?;
+        let (
+            Credentials::Tls { ca: old_ca, ca_key: old_key, certificate: old_certificate, .. },
+            Credentials::Tls { ca, ca_key, certificate, .. },
+        ) = (&self.credentials, &next.credentials)
+        else {
+            return Ok(next);
+        };
+        let both_cas = union(old_ca, ca);
+        let both_keys = union(old_key.as_deref().unwrap_or_default(), ca_key.as_deref().unwrap_or_default());
+        let steps = [
+            // A key without its certificate is passed over, so it comes first and goes last.
+            (CA_KEY, old_key.as_deref().unwrap_or_default(), both_keys.as_str()),
+            (CA, old_ca, &both_cas),
+            (CERTIFICATE, old_certificate, certificate),
+            (CA, &both_cas, ca),
+            (CA_KEY, &both_keys, ca_key.as_deref().unwrap_or_default()),
+        ];
+        for (file, was, is) in steps {
+            if was != is && !is.is_empty() {
+                write(&dir.join(file), is.as_bytes())?;
+            }
+        }
+        Ok(next)
+    }
+
+    /// Writes a key beside those of the CAs that are trusted, on disk: one that is about to become one of them. Blocks on file IO.
+    pub(crate) fn keep_key(&self, dir: &Path, key: &str) -> Result<Self, ClusterError> {
+        let mut next = self.clone();
+        if let Credentials::Tls { ca_key: Some(keys), .. } = &mut next.credentials {
+            *keys = union(keys, key);
+            write(&dir.join(CA_KEY), keys.as_bytes())?;
+        }
+        Ok(next)
+    }
+
+    /// Reads a node's identity and checks that its files belong together; none if the machine is no node. A certificate that is not
+    /// good now is no damage: the node gets another one, or the clock is set. Blocks on file IO.
     pub fn load(dir: &Path, transport: Transport) -> Result<Option<Self>, ClusterError> {
         let Some(record) = read_record(dir)? else { return Ok(None) };
         if record.transport != transport {
@@ -183,12 +230,69 @@ impl NodeIdentity {
         }
     }
 
-    /// The authority, if this node holds its key.
-    pub fn authority(&self) -> Result<Option<Authority>, ClusterError> {
-        match &self.credentials {
-            Credentials::Tls { ca, ca_key: Some(key), .. } => Authority::from_pem(ca, key).map(Some),
-            Credentials::Tls { ca_key: None, .. } | Credentials::Plain => Ok(None),
+    /// The authorities that are trusted and whose keys this node holds.
+    pub fn authorities(&self) -> Result<Vec<Authority>, ClusterError> {
+        let Credentials::Tls { ca, ca_key: Some(keys), .. } = &self.credentials else { return Ok(Vec::new()) };
+        let (certificates, keys) = (blocks(ca), blocks(keys));
+        if keys.is_empty() {
+            return Err(ClusterError::Certificate { why: "there is no key in it".to_owned() });
         }
+        let mut held = Vec::new();
+        let mut others = None;
+        for certificate in &certificates {
+            let tried = keys.iter().map(|key| Authority::from_pem(certificate, key));
+            for authority in tried {
+                match authority {
+                    Ok(authority) => held.push(authority),
+                    Err(error) => others = Some(error),
+                }
+            }
+        }
+        match others {
+            Some(error) if held.is_empty() => Err(error),
+            _ => Ok(held),
+        }
+    }
+
+    /// The CAs that this node trusts: their fingerprints, and until when they are good. None without certificates.
+    pub fn trusted(&self) -> Result<Vec<(Fingerprint, Validity)>, ClusterError> {
+        let Credentials::Tls { ca, .. } = &self.credentials else { return Ok(Vec::new()) };
+        blocks(ca).iter().map(|pem| Ok((fingerprint_of_pem(pem)?, Validity::of_pem(pem)?))).collect()
+    }
+
+    /// The CA that made this node's certificate. None without certificates.
+    pub fn issuer(&self) -> Result<Option<Fingerprint>, ClusterError> {
+        let Identity::Tls(tls) = self.mesh()? else { return Ok(None) };
+        let Some(leaf) = tls.chain.first() else { return Ok(None) };
+        let at = self.good_at()?;
+        for root in &tls.roots {
+            if certificate::verify(leaf, &[], std::slice::from_ref(root), at).is_ok() {
+                return rpc::fingerprint_of(root)
+                    .map(Some)
+                    .map_err(|error| ClusterError::Certificate { why: error.to_string() });
+            }
+        }
+        Ok(None)
+    }
+
+    /// When this node's certificate is good. None without certificates.
+    pub fn validity(&self) -> Result<Option<Validity>, ClusterError> {
+        match &self.credentials {
+            Credentials::Tls { certificate, .. } => Validity::of_pem(certificate).map(Some),
+            Credentials::Plain => Ok(None),
+        }
+    }
+
+    /// The moment nearest to now at which the certificate is good.
+    fn good_at(&self) -> Result<Duration, ClusterError> {
+        let now = crate::sys::now();
+        let at = self.validity()?.map_or(now, |v| now.clamp(v.not_before, v.not_after.max(v.not_before)));
+        Ok(Duration::from_secs(u64::try_from(at).unwrap_or_default()))
+    }
+
+    /// The addresses for which this node's certificate is to be good.
+    pub(crate) fn hosts(&self) -> [&str; 3] {
+        [&self.record.address, &self.record.dqlite_address, &self.record.https_address]
     }
 
     /// Whether the parts belong together; `dir` is where they lie, or will.
@@ -206,34 +310,33 @@ impl NodeIdentity {
         if of_key != own_key.fingerprint() {
             return Err(damaged(KEY, format!("it is not the key of {CERTIFICATE}")));
         }
-        verify_chain(&tls).map_err(|why| damaged(CERTIFICATE, why))?;
-        if let Some(ca_key) = ca_key {
-            Authority::from_pem(ca, ca_key).map_err(|error| damaged(CA_KEY, error.to_string()))?;
+        let (leaf, rest) =
+            tls.chain.split_first().ok_or_else(|| damaged(CERTIFICATE, "there is no certificate in it".to_owned()))?;
+        certificate::verify(leaf, rest, &tls.roots, self.good_at()?)
+            .map_err(|error| damaged(CERTIFICATE, format!("{CA} does not vouch for it: {error}")))?;
+        if ca_key.is_some() {
+            self.authorities().map_err(|error| damaged(CA_KEY, error.to_string()))?;
         }
         Ok(())
     }
 }
 
-/// Whether the CA made the certificate, and whether it is good now.
-fn verify_chain(tls: &TlsIdentity) -> Result<(), String> {
-    let (leaf, rest) = tls.chain.split_first().ok_or("there is no certificate in it")?;
-    let mut roots = rustls::RootCertStore::empty();
-    for root in &tls.roots {
-        roots.add(root.clone()).map_err(|error| format!("{CA}: {error}"))?;
+/// The blocks of two PEM texts, each once.
+pub(crate) fn union(one: &str, other: &str) -> String {
+    let mut all = blocks(one);
+    for block in blocks(other) {
+        if !all.contains(&block) {
+            all.push(block);
+        }
     }
-    let leaf = ParsedCertificate::try_from(leaf).map_err(|error| error.to_string())?;
-    let now = UnixTime::since_unix_epoch(rt::time::wall());
-    let algorithms = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms.all;
-    let verified = rustls::client::verify_server_cert_signed_by_trust_anchor(&leaf, &roots, rest, now, algorithms);
-    verified.map_err(|error| match error {
-        Error::InvalidCertificate(CertificateError::NotValidYetContext { .. }) => {
-            format!("it is not valid yet, so this machine's clock must be wrong: {error}")
-        }
-        Error::InvalidCertificate(CertificateError::ExpiredContext { .. }) => {
-            format!("it has expired, or this machine's clock is wrong: {error}")
-        }
-        error => format!("{CA} does not vouch for it: {error}"),
-    })
+    all.concat()
+}
+
+/// The certificates in a PEM text.
+pub(crate) fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, ClusterError> {
+    use rustls::pki_types::pem::PemObject;
+    let all = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
+    all.map_err(|error| ClusterError::Certificate { why: error.to_string() })
 }
 
 /// Refuses if the directory holds a node.

@@ -16,7 +16,7 @@ fn who(name: &str) -> crate::JoinAs {
 fn founded() -> (tempfile::TempDir, PathBuf, NodeIdentity) {
     let state = tempfile::tempdir().unwrap();
     let dir = state.path().join("identity");
-    let identity = NodeIdentity::found(&dir, &who("box1"), Transport::Tls).unwrap();
+    let identity = NodeIdentity::found(&dir, &who("box1"), Transport::Tls, crate::authority::NODE_LIFE).unwrap();
     (state, dir, identity)
 }
 
@@ -29,7 +29,7 @@ fn an_identity_is_read_as_it_was_written_and_no_one_else_may_read_it() {
     let (_state, dir, identity) = founded();
     assert_eq!(NodeIdentity::load(&dir, Transport::Tls).unwrap(), Some(identity.clone()));
     assert!(matches!(identity.mesh().unwrap(), Identity::Tls(_)));
-    assert!(identity.authority().unwrap().is_some());
+    assert_eq!(identity.authorities().unwrap().len(), 1);
     for file in rt::fs::list(&dir).unwrap() {
         let mode = dir.join(&file).metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{file}");
@@ -48,7 +48,7 @@ fn a_machine_without_a_record_is_no_node_whatever_else_is_there() {
 #[test]
 fn a_node_is_not_founded_twice() {
     let (_state, dir, identity) = founded();
-    let error = NodeIdentity::found(&dir, &who("box1"), Transport::Tls).unwrap_err();
+    let error = NodeIdentity::found(&dir, &who("box1"), Transport::Tls, crate::authority::NODE_LIFE).unwrap_err();
     assert!(matches!(error, ClusterError::AlreadyMember { node, .. } if node == identity.record.node));
     assert!(joining_key(&dir).is_err());
     assert_eq!(NodeIdentity::load(&dir, Transport::Tls).unwrap(), Some(identity));
@@ -92,7 +92,7 @@ fn a_node_that_may_not_lead_has_no_authority() {
     let (_state, dir, _) = founded();
     rt::fs::remove_file(&dir.join(CA_KEY)).unwrap();
     let identity = NodeIdentity::load(&dir, Transport::Tls).unwrap().unwrap();
-    assert!(identity.authority().unwrap().is_none());
+    assert!(identity.authorities().unwrap().is_empty());
 }
 
 #[test]
@@ -110,8 +110,89 @@ fn a_join_that_was_killed_is_repeated_with_the_same_key() {
 fn the_simulators_identity_has_no_keys() {
     let state = tempfile::tempdir().unwrap();
     let dir = state.path().join("identity");
-    let identity = NodeIdentity::found(&dir, &who("box1"), Transport::Plain).unwrap();
+    let identity = NodeIdentity::found(&dir, &who("box1"), Transport::Plain, crate::authority::NODE_LIFE).unwrap();
     assert_eq!(rt::fs::list(&dir).unwrap(), ["node.json"]);
     assert_eq!(NodeIdentity::load(&dir, Transport::Plain).unwrap(), Some(identity));
     assert!(NodeIdentity::load(&dir, Transport::Tls).is_err(), "a real node never runs without certificates");
+}
+
+/// Makes an identity whose certificate begins and ends at other times: those at which its CA would have made it.
+fn with_certificate_of(identity: &NodeIdentity, authority: &Authority) -> Credentials {
+    let Credentials::Tls { ca_key, key, .. } = &identity.credentials else { panic!("no certificates") };
+    let own = NodeKey::from_pem(key).unwrap();
+    let certificate =
+        authority.issue(own.pair(), identity.record.node, &identity.record.name, &identity.hosts()).unwrap();
+    Credentials::Tls {
+        ca: authority.certificate().to_owned(),
+        ca_key: ca_key.as_ref().map(|_| authority.key().to_owned()),
+        certificate,
+        key: key.clone(),
+    }
+}
+
+#[test]
+fn credentials_are_replaced_so_that_after_a_crash_at_any_file_the_node_is_whole() {
+    let (_state, dir, identity) = founded();
+    let next = Authority::generate(&identity.record.cluster).unwrap();
+    let by = with_certificate_of(&identity, &next);
+    let files = |dir: &Path| -> Vec<(String, Vec<u8>)> {
+        let names = rt::fs::list(dir).unwrap();
+        names.into_iter().map(|name| (name.clone(), rt::fs::read(&dir.join(&name)).unwrap())).collect()
+    };
+    let before = files(&dir);
+    let replaced = identity.replace(&dir, by.clone()).unwrap();
+    assert_eq!(NodeIdentity::load(&dir, Transport::Tls).unwrap(), Some(replaced.clone()));
+    assert_eq!(replaced.issuer().unwrap(), Some(next.fingerprint()));
+
+    // A file is written whole or not at all: so a crash leaves the first so many of the writes. The simulated disk of the sweeps has
+    // the power cuts; here each prefix is made by hand.
+    let Credentials::Tls { ca: old_ca, ca_key: Some(old_key), .. } = &identity.credentials else { panic!() };
+    let Credentials::Tls { ca, ca_key: Some(key), certificate, .. } = &by else { panic!() };
+    let writes = [
+        (CA_KEY, union(old_key, key)),
+        (CA, union(old_ca, ca)),
+        (CERTIFICATE, certificate.clone()),
+        (CA, ca.clone()),
+        (CA_KEY, key.clone()),
+    ];
+    for written in 0..=writes.len() {
+        for (name, contents) in &before {
+            rt::fs::write_atomic(&dir.join(name), contents).unwrap();
+        }
+        for (name, contents) in &writes[..written] {
+            rt::fs::write_atomic(&dir.join(name), contents.as_bytes()).unwrap();
+        }
+        let found = NodeIdentity::load(&dir, Transport::Tls).unwrap().unwrap();
+        let issuer = found.issuer().unwrap().unwrap();
+        assert!(found.authorities().unwrap().iter().any(|held| held.fingerprint() == issuer), "after {written} writes");
+        // And it is replaced from there.
+        assert_eq!(found.replace(&dir, by.clone()).unwrap(), replaced, "after {written} writes");
+        assert_eq!(NodeIdentity::load(&dir, Transport::Tls).unwrap(), Some(replaced.clone()), "after {written} writes");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_has_expired_is_no_damage() {
+    let (_state, dir, identity) = founded();
+    let old = identity.authorities().unwrap().remove(0).with_node_life(Duration::ZERO);
+    let expired = identity.replace(&dir, with_certificate_of(&identity, &old)).unwrap();
+    rt::time::sleep(Duration::from_millis(1_100)).await;
+    let validity = expired.validity().unwrap().unwrap();
+    assert!(validity.not_after < crate::sys::now());
+    assert_eq!(NodeIdentity::load(&dir, Transport::Tls).unwrap(), Some(expired));
+}
+
+#[test]
+fn a_key_that_waits_for_its_certificate_is_kept_and_passed_over() {
+    let (_state, dir, identity) = founded();
+    let next = Authority::generate(&identity.record.cluster).unwrap();
+    let kept = identity.keep_key(&dir, next.key()).unwrap();
+    let loaded = NodeIdentity::load(&dir, Transport::Tls).unwrap().unwrap();
+    assert_eq!(loaded, kept);
+    assert_eq!(loaded.authorities().unwrap().len(), 1);
+    // With its certificate it is an authority.
+    let Credentials::Tls { ca, ca_key, certificate, key } = &kept.credentials else { panic!("no certificates") };
+    let (ca_key, certificate, key) = (ca_key.clone(), certificate.clone(), key.clone());
+    let both = Credentials::Tls { ca: union(ca, next.certificate()), ca_key, certificate, key };
+    assert_eq!(kept.replace(&dir, both).unwrap().authorities().unwrap().len(), 2);
 }

@@ -14,11 +14,15 @@ use std::collections::BTreeSet;
 pub(crate) const FORM: u16 = 1;
 /// Redeem a token: method of the join service, for strangers.
 pub(crate) const REDEEM: u16 = 1;
+/// A member that the others do not know by its certificate any more asks for a new one: method of the join service.
+pub(crate) const RENEW: u16 = 2;
+/// What does your clock say? Method of the join service; nothing in, a [`Clock`] out.
+pub(crate) const CLOCK: u16 = 3;
 /// Redeem a token for a stranger: method of the cluster service, for members.
 pub(crate) const REDEEM_FOR: u16 = 1;
 /// A member runs: method of the cluster service.
 pub(crate) const ANNOUNCE: u16 = 2;
-/// Are you there? Method of the cluster service; nothing in, nothing out.
+/// Are you there? Method of the cluster service; nothing in, a [`Clock`] out, but in the simulator nothing.
 pub(crate) const PROBE: u16 = 3;
 /// A member's logs were damaged: method of the cluster service.
 pub(crate) const DAMAGED: u16 = 4;
@@ -26,6 +30,9 @@ pub(crate) const DAMAGED: u16 = 4;
 pub(crate) const SURVEY: u16 = 5;
 /// Go on alone: method of the cluster service; nothing out.
 pub(crate) const GO_ON_ALONE: u16 = 6;
+
+/// Have you the key of this CA? Method of the cluster service.
+pub(crate) const CA_KEY: u16 = 7;
 
 /// A machine asks to be let in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +68,59 @@ pub(crate) struct JoinAnswer {
     pub(crate) leader: NodeId,
     /// The leader's clock, in milliseconds since the Unix epoch.
     pub(crate) wall_ms: u64,
+}
+
+/// A member asks for a certificate. Who it is, the key tells that its connection proved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RenewRequest {
+    pub(crate) form: u16,
+    /// The certificate request (DER), for the same key.
+    pub(crate) request: Vec<u8>,
+}
+
+/// A member's certificate, and the CAs as they are now.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RenewAnswer {
+    pub(crate) form: u16,
+    /// PEM texts, of one CA or of two.
+    pub(crate) ca: String,
+    pub(crate) ca_key: String,
+    pub(crate) certificate: String,
+}
+
+/// A member wants the key of a CA.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CaKeyRequest {
+    pub(crate) form: u16,
+    pub(crate) ca: Fingerprint,
+}
+
+/// It gets it, from one who has it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CaKeyAnswer {
+    pub(crate) form: u16,
+    /// As PEM.
+    pub(crate) key: Option<String>,
+}
+
+/// What a member's clock says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Clock {
+    pub(crate) form: u16,
+    /// In milliseconds since the Unix epoch.
+    pub(crate) wall_ms: u64,
+}
+
+impl Clock {
+    /// This machine's.
+    pub(crate) fn now() -> Self {
+        Self { form: FORM, wall_ms: u64::try_from(rt::time::wall().as_millis()).unwrap_or(u64::MAX) }
+    }
+
+    /// How far this clock is ahead of the other, in milliseconds; less than nothing if it is behind.
+    pub(crate) fn ahead_of(self, other: Self) -> i64 {
+        self.wall_ms.cast_signed().saturating_sub(other.wall_ms.cast_signed())
+    }
 }
 
 /// Where a member is.
@@ -183,11 +243,21 @@ pub enum MessageKind {
     SurveyAnswer,
     /// A member shall go on alone.
     GoOnAlone,
+    /// A member asks for a certificate.
+    Renew,
+    /// It gets one.
+    Renewed,
+    /// What a member's clock says.
+    Clock,
+    /// A member wants the key of a CA.
+    CaKey,
+    /// It gets it.
+    CaKeyGiven,
 }
 
 impl MessageKind {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 15] = [
         Self::Join,
         Self::JoinFor,
         Self::Joined,
@@ -198,6 +268,11 @@ impl MessageKind {
         Self::Survey,
         Self::SurveyAnswer,
         Self::GoOnAlone,
+        Self::Renew,
+        Self::Renewed,
+        Self::Clock,
+        Self::CaKey,
+        Self::CaKeyGiven,
     ];
 
     /// Reads `bytes` and writes what was read: none if they are no such message.
@@ -213,6 +288,11 @@ impl MessageKind {
             Self::Survey => again::<Survey>(bytes),
             Self::SurveyAnswer => again::<SurveyAnswer>(bytes),
             Self::GoOnAlone => again::<GoOnAlone>(bytes),
+            Self::Renew => again::<RenewRequest>(bytes),
+            Self::Renewed => again::<RenewAnswer>(bytes),
+            Self::Clock => again::<Clock>(bytes),
+            Self::CaKey => again::<CaKeyRequest>(bytes),
+            Self::CaKeyGiven => again::<CaKeyAnswer>(bytes),
         }
     }
 }

@@ -53,3 +53,30 @@ pub const SCHEMA: &[&str] = &[
     code    TEXT                                    -- of the error, if it failed
 ) STRICT",
 ];
+
+/// Tables about certificates. They are made when the first member has something to say in them, so that a cluster that was founded
+/// before there were any gets them too. The simulator, which has no certificates, never does.
+pub(crate) const CERTIFICATES: &[&str] = &[
+    "CREATE TABLE IF NOT EXISTS certificates (
+    node    INTEGER PRIMARY KEY REFERENCES nodes (id), -- which says this of itself
+    ends    INTEGER NOT NULL,                       -- its certificate
+    issuer  TEXT NOT NULL,                          -- the fingerprint of the CA that made it
+    trusted TEXT NOT NULL                           -- those of the CAs that the node trusts, divided by blanks
+) STRICT",
+    "CREATE TABLE IF NOT EXISTS rotations (
+    id          INTEGER PRIMARY KEY,                -- the newest counts
+    state       TEXT NOT NULL CHECK (state IN ('distributing', 'reissuing', 'waiting', 'retiring', 'done')),
+    old         TEXT NOT NULL,                      -- the fingerprint of the CA that goes
+    new         TEXT NOT NULL,                      -- that of the CA that comes
+    certificate TEXT NOT NULL,                      -- of the CA that comes; its key travels between members only
+    crossed     TEXT NOT NULL,                      -- how the CA that goes vouches for the one that comes
+    finish      INTEGER NOT NULL,                   -- 1: tokens that pin the CA that goes are not waited for
+    given_up    TEXT NOT NULL,                      -- the ids of nodes that are not waited for, divided by blanks
+    begun       INTEGER NOT NULL,
+    since       INTEGER NOT NULL                    -- when it came into its state
+) STRICT",
+    "CREATE TABLE IF NOT EXISTS pins (
+    token TEXT PRIMARY KEY,                         -- of tokens or access
+    ca    TEXT NOT NULL                             -- the CA that it pins; the first one of the cluster if there is no row
+) STRICT",
+];

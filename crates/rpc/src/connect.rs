@@ -28,7 +28,8 @@ pub enum ConnectError {
     Silent(Duration),
     /// The other side's certificate begins in this machine's future.
     #[error(
-        "its certificate is not valid before {not_before}, but this machine's clock says {now}: one of the two clocks is wrong"
+        "its certificate is not valid before {not_before}, but this machine's clock says {now}: one of the two clocks is wrong; \
+         `timedatectl` shows whether this one is set by the network"
     )]
     NotYetValid {
         /// This machine's time.
@@ -37,7 +38,9 @@ pub enum ConnectError {
         not_before: String,
     },
     /// The other side's certificate has ended.
-    #[error("its certificate expired at {not_after}; this machine's clock says {now}")]
+    #[error(
+        "its certificate expired at {not_after}; this machine's clock says {now}: `timedatectl` shows whether it is set by the network"
+    )]
     Expired {
         /// This machine's time.
         now: String,
@@ -47,6 +50,9 @@ pub enum ConnectError {
     /// The other side's certificate does not come from the CA that this side trusts.
     #[error("its certificate is not of this cluster")]
     OtherCluster,
+    /// The other side's certificate comes from a CA that says that the pinned one, which is gone, vouched for it.
+    #[error("this cluster has replaced the CA that the token pins")]
+    ReplacedCa,
     /// Somebody else lives at that address.
     #[error("another node answers there: {0}")]
     OtherNode(String),
@@ -78,6 +84,8 @@ impl Fault for ConnectError {
     fn code(&self) -> Code {
         match self {
             Self::Io(..) | Self::Silent(_) | Self::Goodbye(_) => crate::error::DOWN,
+            Self::NotYetValid { .. } | Self::Expired { .. } => crate::error::TIMES,
+            Self::ReplacedCa => crate::error::REPLACED_CA,
             _ => crate::error::IDENTITY,
         }
     }

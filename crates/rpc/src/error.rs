@@ -115,6 +115,8 @@ pub(crate) const NOT_SERVED: Code = Code("BL-RPC-009");
 pub(crate) const STRANGER: Code = Code("BL-RPC-010");
 pub(crate) const PANICKED: Code = Code("BL-RPC-011");
 pub(crate) const IDENTITY: Code = Code("BL-RPC-012");
+pub(crate) const REPLACED_CA: Code = Code("BL-RPC-020");
+pub(crate) const TIMES: Code = Code("BL-RPC-021");
 
 /// The pages of this crate's codes.
 pub const PAGES: &[ErrorPage] = &[
@@ -189,8 +191,23 @@ pub const PAGES: &[ErrorPage] = &[
     ErrorPage {
         code: IDENTITY,
         title: "A node does not prove to be who it should be",
-        cause: "The certificate of the other side is of another cluster, names another node, has expired, or is not valid yet \
-                (then one of the two clocks is wrong).",
-        next: "Compare `date -u` on both machines; `bowline node list` shows the certificates and when they end.",
+        cause: "The certificate of the other side is of another cluster, or names another node.",
+        next: "`bowline node list -o wide` on a member shows who is where, and when the certificates end.",
+    },
+    ErrorPage {
+        code: REPLACED_CA,
+        title: "The cluster has replaced the CA that a token pins",
+        cause: "A token, and a context made from it, pins the CA that the cluster had when it was issued. That CA was rotated out since \
+                (`bowline ca rotate`), and nobody vouches for it any more.",
+        next: "On a member: `bowline access revoke NAME`, `bowline access add NAME`, then `bowline context remove` and `add` with the new \
+               token; for a machine that is to join, `bowline token add`.",
+    },
+    ErrorPage {
+        code: TIMES,
+        title: "By this machine's clock the certificate of a node is not valid",
+        cause: "Either this machine's clock is wrong, or the other one's was when its certificate was made, or the other node could not \
+                renew its certificate for months. Certificates begin a day before they are made, so that hours do not matter.",
+        next: "Compare `date -u` on both machines, and set the wrong clock: `timedatectl set-ntp true`, or `chronyc makestep`. On the \
+               other machine `bowline status` says why a certificate was not renewed.",
     },
 ];

@@ -114,6 +114,11 @@ pub fn fingerprint_of(certificate: &CertificateDer<'_>) -> Result<Fingerprint, I
     tls::fingerprint(certificate).map_err(IdentityError::Tls)
 }
 
+/// How the certificate of a CA names its key, and certificates name the CA that made them: the key's fingerprint, cut to 20 bytes.
+pub fn key_id_of(ca: &Fingerprint) -> [u8; 20] {
+    tls::key_id(ca)
+}
+
 /// The node that a certificate names. It says nothing of who made the certificate: check that first.
 pub fn node_of(certificate: &CertificateDer<'_>) -> Result<NodeId, IdentityError> {
     tls::node_of(certificate).map_err(IdentityError::NoNode)

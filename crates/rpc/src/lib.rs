@@ -13,6 +13,7 @@ mod error;
 pub mod frame;
 mod identity;
 mod link;
+mod listener;
 mod mesh;
 mod serve;
 mod service;
@@ -22,7 +23,10 @@ mod wire;
 
 pub use connect::ConnectError;
 pub use error::{CallError, PAGES};
-pub use identity::{Identity, IdentityError, TlsIdentity, fingerprint_of, node_name, node_of, pinned_client_config};
+pub use identity::{
+    Identity, IdentityError, TlsIdentity, fingerprint_of, key_id_of, node_name, node_of, pinned_client_config,
+};
+pub use listener::ListenerTls;
 pub use mesh::{Mesh, PeerView, Reach};
 pub use service::{Answer, Caller, Class, Fingerprint, Handler, Handlers, Refusal, Service};
 pub use stranger::{StrangerConnection, StrangerIdentity};

@@ -142,6 +142,11 @@ impl Mesh {
         self.shared.dismissed.subscribe()
     }
 
+    /// A member has said so to this node on another way.
+    pub fn dismiss(&self) {
+        self.shared.dismissed.send_replace(true);
+    }
+
     /// Where a node is.
     pub fn address(&self, node: NodeId) -> Option<String> {
         self.shared.address(node)

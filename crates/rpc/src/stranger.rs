@@ -2,6 +2,7 @@
 
 use crate::connect::{self, ConnectError, Transport};
 use crate::frame::{BODY_LEN_MAX, Frame, Hello, VERSION};
+use crate::tls::AnyNode;
 use crate::wire::{Wire, WireError};
 use crate::{CallError, Class, Fingerprint, Refusal, Service, tls};
 use base::NodeId;
@@ -54,10 +55,40 @@ impl StrangerConnection {
         ca: Fingerprint,
         deadline: Duration,
     ) -> Result<Self, ConnectError> {
+        Self::to(AnyNode::pinned(ca), address, identity, deadline).await
+    }
+
+    /// The same, whether or not the member's certificate is good by this machine's clock: to compare the two clocks. Nothing secret
+    /// may be said on such a connection: an old certificate may be in anybody's hands. Cancel-safe.
+    pub async fn open_whenever(
+        address: &str,
+        identity: &StrangerIdentity,
+        ca: Fingerprint,
+        deadline: Duration,
+    ) -> Result<Self, ConnectError> {
+        Self::to(AnyNode::pinned(ca).whenever(), address, identity, deadline).await
+    }
+
+    /// The same for one who has the cluster's CAs themselves: a member whose certificate the others do not accept. Cancel-safe.
+    pub async fn open_trusting(
+        address: &str,
+        identity: &StrangerIdentity,
+        roots: &[CertificateDer<'static>],
+        deadline: Duration,
+    ) -> Result<Self, ConnectError> {
+        Self::to(AnyNode::of_roots(roots.to_vec()), address, identity, deadline).await
+    }
+
+    async fn to(
+        whom: AnyNode,
+        address: &str,
+        identity: &StrangerIdentity,
+        deadline: Duration,
+    ) -> Result<Self, ConnectError> {
         let (tls, fingerprint) = match identity {
             StrangerIdentity::Plain { fingerprint } => (None, *fingerprint),
             StrangerIdentity::Tls { certificate, key } => {
-                let config = tls::stranger_config(certificate.clone(), key.clone_key(), ca)
+                let config = tls::stranger_config(certificate.clone(), key.clone_key(), whom)
                     .map_err(|e| ConnectError::Tls(e.to_string()))?;
                 // Whoever answers will do, as long as the CA vouches for it.
                 let name = ServerName::try_from("any.bowline").map_err(|e| ConnectError::Tls(e.to_string()))?;

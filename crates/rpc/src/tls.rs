@@ -16,6 +16,8 @@ use rustls::{
     ServerConfig, SignatureScheme, version,
 };
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 /// The protocol name that both sides must agree on inside the handshake.
@@ -57,13 +59,13 @@ pub(crate) fn client_config(identity: &TlsIdentity) -> Result<ClientConfig, Erro
     client(verifier, presented(identity), identity.key.clone_key())
 }
 
-/// For connecting as a stranger, who knows of the cluster only the fingerprint of its CA's key.
+/// For connecting as a stranger, to any node of the cluster.
 pub(crate) fn stranger_config(
     certificate: CertificateDer<'static>,
     key: PrivateKeyDer<'static>,
-    ca: Fingerprint,
+    whom: AnyNode,
 ) -> Result<ClientConfig, Error> {
-    client(Arc::new(PinnedCa(ca)), vec![certificate], key)
+    client(Arc::new(whom), vec![certificate], key)
 }
 
 /// For clients of the API, who know of the cluster only the fingerprint of its CA's key and prove who they are by other means.
@@ -71,7 +73,7 @@ pub(crate) fn pinned_config(ca: Fingerprint) -> Result<ClientConfig, Error> {
     let mut config = ClientConfig::builder_with_details(Arc::clone(&PROVIDER), Arc::new(Clock))
         .with_protocol_versions(&[&version::TLS13])?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(PinnedCa(ca)))
+        .with_custom_certificate_verifier(Arc::new(AnyNode::pinned(ca)))
         .with_no_client_auth();
     config.resumption = rustls::client::Resumption::disabled();
     Ok(config)
@@ -109,10 +111,19 @@ fn client(
     Ok(config)
 }
 
-/// The CA goes along with the certificate, so that one who knows only its fingerprint can check the chain.
+/// The CAs go along with the certificate, so that one who knows only a fingerprint can check the chain. One whose key is in the chain
+/// already, because another CA vouches for it, is left out: who looks for a way to a CA that it trusts takes the first that fits.
 fn presented(identity: &TlsIdentity) -> Vec<CertificateDer<'static>> {
     let mut chain = identity.chain.clone();
-    chain.extend(identity.roots.iter().cloned());
+    let has = |chain: &[CertificateDer<'_>], ca: &CertificateDer<'_>| {
+        let key = fingerprint(ca);
+        key.is_ok() && chain.iter().any(|certificate| fingerprint(certificate) == key)
+    };
+    for ca in &identity.roots {
+        if !has(&chain, ca) {
+            chain.push(ca.clone());
+        }
+    }
     chain
 }
 
@@ -226,11 +237,87 @@ impl ClientCertVerifier for MembersAndStrangers {
     }
 }
 
-/// Accepts any node whose certificate was signed by the CA with this fingerprint, which the node sends along.
+/// Accepts any node of a cluster, whatever its name.
 #[derive(Debug)]
-struct PinnedCa(Fingerprint);
+pub(crate) struct AnyNode {
+    whose: Whose,
+    times: Times,
+}
 
-impl ServerCertVerifier for PinnedCa {
+/// How the cluster is known.
+#[derive(Debug)]
+enum Whose {
+    /// By the fingerprint of its CA's key; the node sends the CA along.
+    Pinned(Fingerprint),
+    /// By its CAs.
+    Roots(Vec<CertificateDer<'static>>),
+}
+
+/// What the times in a node's certificate mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Times {
+    /// It is good between them, by this machine's clock.
+    Count,
+    /// Nothing: this machine's clock is what is in doubt.
+    DoNotCount,
+}
+
+impl AnyNode {
+    pub(crate) fn pinned(ca: Fingerprint) -> Self {
+        Self { whose: Whose::Pinned(ca), times: Times::Count }
+    }
+
+    pub(crate) fn of_roots(roots: Vec<CertificateDer<'static>>) -> Self {
+        Self { whose: Whose::Roots(roots), times: Times::Count }
+    }
+
+    pub(crate) fn whenever(self) -> Self {
+        Self { times: Times::DoNotCount, ..self }
+    }
+
+    fn anchors(&self, sent: &[CertificateDer<'_>]) -> Result<RootCertStore, Error> {
+        let mut store = RootCertStore::empty();
+        match &self.whose {
+            Whose::Roots(roots) => {
+                for root in roots {
+                    store.add(root.clone())?;
+                }
+            }
+            Whose::Pinned(pin) => {
+                let is_it = |certificate: &&CertificateDer<'_>| fingerprint(certificate).is_ok_and(|key| key == *pin);
+                let Some(ca) = sent.iter().find(is_it) else {
+                    let is_replaced = sent.iter().any(|certificate| was_vouched_for_by(certificate, pin));
+                    let unknown = Error::InvalidCertificate(CertificateError::UnknownIssuer);
+                    return Err(if is_replaced { other(REPLACED.to_owned()) } else { unknown });
+                };
+                store.add(ca.clone().into_owned())?;
+            }
+        }
+        Ok(store)
+    }
+}
+
+/// What [`explain`] knows a replaced CA by.
+const REPLACED: &str = "the CA that is pinned was replaced";
+
+/// Whether a certificate says that the CA with this key made it. Nothing proves that; it is good for a hint.
+fn was_vouched_for_by(certificate: &CertificateDer<'_>, ca: &Fingerprint) -> bool {
+    let Ok((_, parsed)) = X509Certificate::from_der(certificate) else { return false };
+    let mut ids = parsed.iter_extensions().filter_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::AuthorityKeyIdentifier(id) => id.key_identifier.as_ref(),
+        _ => None,
+    });
+    ids.any(|id| *id.0 == key_id(ca))
+}
+
+/// How a CA's certificate names its key: the first 20 bytes of its fingerprint.
+pub(crate) fn key_id(ca: &Fingerprint) -> [u8; 20] {
+    let mut id = [0; 20];
+    id.iter_mut().zip(ca.0).for_each(|(to, from)| *to = from);
+    id
+}
+
+impl ServerCertVerifier for AnyNode {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -239,18 +326,16 @@ impl ServerCertVerifier for PinnedCa {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let pinned =
-            intermediates.iter().find(|certificate| fingerprint(certificate).is_ok_and(|found| found == self.0));
-        let ca = pinned.ok_or(Error::InvalidCertificate(CertificateError::UnknownIssuer))?;
-        let mut store = RootCertStore::empty();
-        store.add(ca.clone().into_owned())?;
-        rustls::client::verify_server_cert_signed_by_trust_anchor(
-            &ParsedCertificate::try_from(end_entity)?,
-            &store,
-            intermediates,
-            now,
-            algorithms().all,
-        )?;
+        let store = self.anchors(intermediates)?;
+        let leaf = ParsedCertificate::try_from(end_entity)?;
+        let algorithms = algorithms().all;
+        let verify = |at: UnixTime| {
+            rustls::client::verify_server_cert_signed_by_trust_anchor(&leaf, &store, intermediates, at, algorithms)
+        };
+        match self.times {
+            Times::Count => verify(now)?,
+            Times::DoNotCount => verify(within_its_times(end_entity, now))?,
+        }
         node_of(end_entity).map_err(other)?;
         Ok(ServerCertVerified::assertion())
     }
@@ -278,6 +363,14 @@ impl ServerCertVerifier for PinnedCa {
     }
 }
 
+/// The moment nearest to `now` at which the certificate is good.
+fn within_its_times(certificate: &CertificateDer<'_>, now: UnixTime) -> UnixTime {
+    let Ok((_, parsed)) = X509Certificate::from_der(certificate) else { return now };
+    let second = |time: x509_parser::time::ASN1Time| u64::try_from(time.timestamp()).unwrap_or_default();
+    let (begin, end) = (second(parsed.validity().not_before), second(parsed.validity().not_after));
+    UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs().clamp(begin, end.max(begin))))
+}
+
 /// What a failed handshake or a broken stream says, in words that name the next step.
 pub(crate) fn explain(error: &std::io::Error) -> ConnectError {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
@@ -296,12 +389,13 @@ fn explain_tls(error: &Error) -> ConnectError {
             ConnectError::Expired { now: utc(*time), not_after: utc(*not_after) }
         }
         Error::InvalidCertificate(Certificate::UnknownIssuer | Certificate::BadSignature) => ConnectError::OtherCluster,
+        Error::InvalidCertificate(Certificate::Other(why)) if why.0.to_string() == REPLACED => ConnectError::ReplacedCa,
         Error::InvalidCertificate(Certificate::NotValidForNameContext { presented, .. }) => {
             ConnectError::OtherNode(presented.join(", "))
         }
         Error::AlertReceived(alert) => ConnectError::RefusedByPeer(match alert {
             AlertDescription::CertificateExpired => {
-                "by its clock, this node's certificate has expired or is not valid yet: compare the clocks of the two machines"
+                "by its clock, this node's certificate has expired or is not valid yet: compare the clocks of the two machines, `date -u`"
             }
             AlertDescription::UnknownCA | AlertDescription::DecryptError => {
                 "this node's certificate is not of its cluster"

@@ -9,6 +9,7 @@ pub use session::SqlStream;
 
 use super::access::Grant;
 use super::audit::AuditInfo;
+use super::authority::{Authority, RotateRequest};
 use super::ops::ByteStream;
 use super::problem::{PAGES, Problem, ProblemKind};
 use super::recovery::{Recovery, RecoveryRequest};
@@ -216,6 +217,16 @@ impl Client {
     pub async fn roles_set(&self, targets: &RoleTargets) -> Result<RoleTargets, ClientError> {
         let body = serde_json::to_vec(targets).map_err(|e| broken(&e))?;
         self.send(Method::PUT, "/v1/roles", full(body.into())).await
+    }
+
+    /// See [`Control::authority`](super::Control::authority).
+    pub async fn authority(&self) -> Result<Authority, ClientError> {
+        self.get("/v1/authority").await
+    }
+
+    /// See [`Control::authority_rotate`](super::Control::authority_rotate).
+    pub async fn authority_rotate(&self, request: &RotateRequest) -> Result<Authority, ClientError> {
+        self.post("/v1/authority/rotate", request).await
     }
 
     /// See [`Control::audit`](super::Control::audit).

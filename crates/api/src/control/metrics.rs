@@ -40,6 +40,10 @@ pub struct Metrics {
     pub log: Option<LogStats>,
     /// The databases by name, while they are open.
     pub databases: Vec<DatabaseMetrics>,
+    /// How long the node's certificate is good yet, in seconds; less than nothing if it has ended.
+    pub certificate_left_s: Option<i64>,
+    /// The same of the CA that made it.
+    pub ca_left_s: Option<i64>,
     /// The process, where the system tells.
     pub process: Option<ProcessMetrics>,
 }

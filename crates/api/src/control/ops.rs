@@ -2,6 +2,7 @@
 
 use super::access::{Credential, Grant};
 use super::audit::{AuditInfo, Audited};
+use super::authority::{Authority, RotateRequest};
 use super::faces::Faces;
 use super::metrics::Metrics;
 use super::problem::Problem;
@@ -70,6 +71,12 @@ pub trait Control: Send + Sync + 'static {
 
     /// Changes that; the roles follow by themselves.
     fn roles_set(&self, targets: RoleTargets) -> BoxFuture<'_, Result<RoleTargets, Problem>>;
+
+    /// The CAs, and the members' certificates.
+    fn authority(&self) -> BoxFuture<'_, Result<Authority, Problem>>;
+
+    /// Replaces the CA, or hurries that. Answers once it is noted; the rest goes by itself.
+    fn authority_rotate(&self, request: RotateRequest) -> BoxFuture<'_, Result<Authority, Problem>>;
 
     /// What a recovery from the loss of a majority would do. Changes nothing. A conflict if there is nothing to recover.
     fn recovery(&self) -> BoxFuture<'_, Result<Recovery, Problem>>;

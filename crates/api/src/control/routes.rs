@@ -2,6 +2,7 @@
 
 use super::access::{self, AccessRole, Grant, Required};
 use super::audit;
+use super::authority;
 use super::metrics::{self, Requests};
 use super::ops::{Control, Export};
 use super::problem::{MALFORMED, NOT_READY, Problem, ProblemKind, UNCONFIRMED, UNFORMED};
@@ -42,6 +43,7 @@ pub fn router(control: Arc<dyn Control>) -> Router {
     let look = Router::new()
         .route("/v1/nodes", get(nodes))
         .route("/v1/roles", get(roles))
+        .route("/v1/authority", get(authority::show))
         .route("/v1/databases", get(databases))
         .route("/v1/databases/{name}", get(db_contents))
         .route("/v1/databases/{name}/check", get(db_check))
@@ -57,6 +59,7 @@ pub fn router(control: Arc<dyn Control>) -> Router {
     let decide = Router::new()
         .route("/v1/nodes/{name}", delete(node_remove).patch(node_set))
         .route("/v1/roles", put(roles_set))
+        .route("/v1/authority/rotate", post(authority::rotate))
         .route("/v1/tokens", get(token_list).post(token_add))
         .route("/v1/tokens/{id}", delete(token_revoke))
         .route("/v1/access", get(access_list).post(access_add))

@@ -16,9 +16,9 @@ use hyper::{Request, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use impatient::Impatient;
+use rpc::ListenerTls;
 use rt::net::{Listener, Stream};
 use rt::sync::watch;
-use rustls::ServerConfig;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -42,7 +42,7 @@ pub enum Entrance {
     /// forged.
     Trusted,
     /// Anybody, over TLS. What they may do is found out with each request.
-    Tls(Arc<ServerConfig>),
+    Tls(ListenerTls),
 }
 
 /// Serves `router` on `listener` until `stop` ends; then accepts nothing new, lets the requests that run end, and returns.
@@ -78,8 +78,8 @@ async fn connection(stream: Stream, entrance: Entrance, router: Router, mut stop
     let served = async move {
         match entrance {
             Entrance::Trusted => converse(stream, Peer::Trusted, router, stopping).await,
-            Entrance::Tls(config) => {
-                let greeted = rt::time::timeout(HANDSHAKE_MAX, TlsAcceptor::from(config).accept(stream));
+            Entrance::Tls(tls) => {
+                let greeted = rt::time::timeout(HANDSHAKE_MAX, TlsAcceptor::from(tls.now()).accept(stream));
                 let stream = tokio::select! {
                     biased;
                     _ = stopping.wait_for(|stop| *stop) => return,

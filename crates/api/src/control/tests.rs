@@ -8,10 +8,11 @@ use crate::control::resources::{
 };
 use crate::control::sql::{SessionWanted, SqlDone, SqlRows, SqlSession};
 use crate::control::{
-    AccessInfo, AccessIssued, AccessRequest, AuditInfo, Audited, ByteStream, Client, ClientError, Control, Created,
-    DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Entrance, Export, Faces, Formed,
+    AccessInfo, AccessIssued, AccessRequest, AuditInfo, Audited, Authority, ByteStream, Client, ClientError, Control,
+    Created, DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Entrance, Export, Faces, Formed,
     InitRequest, JoinRequest, NodeInfo, NodeRequest, NodeState, PAGES, Parted, Problem, ProblemKind, Readiness, Reboot,
-    Recovery, RecoveryRequest, RoleTargets, Status, TokenInfo, TokenIssued, TokenRequest, UnitStatus, router, serve,
+    Recovery, RecoveryRequest, RoleTargets, RotateRequest, Status, TokenInfo, TokenIssued, TokenRequest, UnitStatus,
+    router, serve,
 };
 use axum::Router;
 use axum::body::Body;
@@ -74,6 +75,7 @@ impl Control for Node {
             database_bytes: 0,
             log_bytes: 0,
             troubles: vec![],
+            warnings: vec![],
             units: vec![],
         }))
     }
@@ -109,6 +111,12 @@ impl Control for Node {
     }
     fn roles_set(&self, targets: RoleTargets) -> BoxFuture<'_, Result<RoleTargets, Problem>> {
         ready(Ok(targets))
+    }
+    fn authority(&self) -> BoxFuture<'_, Result<Authority, Problem>> {
+        ready(Ok(Authority { authorities: vec![], rotation: None, members: vec![] }))
+    }
+    fn authority_rotate(&self, request: RotateRequest) -> BoxFuture<'_, Result<Authority, Problem>> {
+        ready(refused(&format!("asked for {request:?}")))
     }
     fn audit_begin<'a>(&'a self, audited: &'a Audited) -> BoxFuture<'a, Option<u64>> {
         let mut notes = self.notes.lock().unwrap();

@@ -75,6 +75,13 @@ pub struct NodeInfo {
     pub failure_domain: u64,
     /// Between equals the lower weight gets the role.
     pub weight: u64,
+    /// When its certificate ends; none while it has not said so.
+    #[serde(default)]
+    pub certificate_ends: Option<Timestamp>,
+    /// How far its clock is ahead of the leader's, in milliseconds, give or take the time that asking took; none if one of the two does not
+    /// answer.
+    #[serde(default)]
+    pub clock_ahead_ms: Option<i64>,
 }
 
 /// Say with whom a member fails together, and how gladly it takes a role. What is not given stays.
@@ -210,8 +217,22 @@ pub struct Status {
     pub log_bytes: u64,
     /// What is wrong with databases on this node.
     pub troubles: Vec<Trouble>,
+    /// What will be wrong if nobody does anything: certificates that end, clocks that differ.
+    #[serde(default)]
+    pub warnings: Vec<Warning>,
     /// The units in start order.
     pub units: Vec<UnitStatus>,
+}
+
+/// Something that is no trouble yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Warning {
+    /// The code of its page.
+    pub code: String,
+    /// What it is.
+    pub message: String,
+    /// What to do.
+    pub next: String,
 }
 
 /// Something is wrong with a database on this node.
@@ -346,6 +367,9 @@ pub struct Formed {
     pub units: Vec<String>,
     /// From the request to ready, in milliseconds.
     pub elapsed_ms: u64,
+    /// How far this machine's clock is ahead of the leader's, in milliseconds; none if it started the cluster.
+    #[serde(default)]
+    pub clock_ahead_ms: Option<i64>,
 }
 
 /// Issue a join token.
@@ -505,6 +529,8 @@ mod tests {
             version: None,
             failure_domain: 0,
             weight: 0,
+            certificate_ends: None,
+            clock_ahead_ms: None,
         }
     }
 

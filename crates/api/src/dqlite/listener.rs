@@ -8,6 +8,7 @@ use ::dqlite::BodyLimit;
 use bytes::BytesMut;
 use futures::FutureExt;
 use lifecycle::{Cancelled, Ready, Scope};
+use rpc::ListenerTls;
 use rt::net::{Listener, Stream};
 use rustls::pki_types::CertificateDer;
 use std::future::Future;
@@ -29,7 +30,7 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 pub struct TlsDoor {
     /// The node's certificate, and how clients' certificates are checked. Without a client's certificate there is no
     /// connection.
-    pub config: Arc<rustls::ServerConfig>,
+    pub tls: ListenerTls,
     /// Whether a certificate, checked already, is a member's: its holder may do everything.
     pub is_member: Arc<dyn Fn(&CertificateDer<'_>) -> bool + Send + Sync>,
 }
@@ -198,7 +199,7 @@ impl<B: Backend> Guest<B> {
         match (read, is_tls(&first)) {
             (0, _) => Err(End::Closed),
             (_, true) => {
-                let accept = TlsAcceptor::from(Arc::clone(&door.config)).accept(Prefixed::new(first, stream));
+                let accept = TlsAcceptor::from(door.tls.now()).accept(Prefixed::new(first, stream));
                 let stream = rt::time::timeout(HELLO_MAX, accept)
                     .await
                     .map_err(|_| End::Refused("the client did not finish the TLS handshake"))??;

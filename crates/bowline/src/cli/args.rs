@@ -91,6 +91,9 @@ pub enum Command {
     /// Clusters that this user asks from afar
     #[command(subcommand, arg_required_else_help = true)]
     Context(ContextCommand),
+    /// The certificate authority by which members and clients know the cluster
+    #[command(subcommand, arg_required_else_help = true)]
+    Ca(CaCommand),
     /// Show who asked for what that changes something
     Audit(AuditArgs),
     /// What happened in the cluster: list, watch
@@ -194,6 +197,9 @@ pub struct StartArgs {
     /// Cut a damaged Raft log off where the damage is; the other members have the rest
     #[arg(long, value_enum, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "with-others")]
     pub repair_log: Option<RepairLog>,
+    /// For tests: certificates that this node makes are good for so long. Never longer than without it
+    #[arg(long, value_name = "SECONDS", env = "BOWLINE_CERTIFICATE_LIFE", hide = true, value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
+    pub certificate_life: Option<u64>,
     /// Leave the terminal's session. `init` and `join` start the daemon so.
     #[arg(long, hide = true)]
     pub background: bool,
@@ -495,6 +501,22 @@ pub enum Access {
     Operator,
     /// Decide who belongs to the cluster and who has access to it.
     Admin,
+}
+
+/// `bowline ca`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum CaCommand {
+    /// Show the CA, the members' certificates and how far a rotation is
+    Show,
+    /// Replace the CA by a new one while the cluster runs; or hurry a rotation that waits
+    Rotate {
+        /// Do not wait for tokens that pin the old CA: they stop working
+        #[arg(long)]
+        finish: bool,
+        /// Do not wait for this member; it gets the new CA when it comes back
+        #[arg(long, value_name = "NODE")]
+        without: Vec<String>,
+    },
 }
 
 /// `bowline context`.

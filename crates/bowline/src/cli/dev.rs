@@ -44,6 +44,7 @@ pub(super) async fn run(context: &Context, args: &DevArgs) -> Result<(), Failure
                 dqlite_listen: "127.0.0.1:0".to_owned(),
                 https_listen: "127.0.0.1:0".to_owned(),
                 transport: cluster::Transport::Tls,
+                certificate_life: cluster::NODE_LIFE,
                 sizes: Sizes::default(),
                 on_damaged_log: raft::OnCorruption::Refuse,
                 notify: false,
@@ -213,6 +214,8 @@ mod tests {
             version: None,
             failure_domain: 0,
             weight: 0,
+            certificate_ends: None,
+            clock_ahead_ms: None,
         };
         let members: Vec<_> = (1..=3).map(member).collect();
         let directory = Path::new("/tmp/bowline-dev-x1");

@@ -9,6 +9,9 @@ use api::control::{Formed, InitRequest, JoinRequest, NodeInfo};
 use base::Role;
 use std::time::Duration;
 
+/// Clocks that differ by more are worth a word.
+const CLOCKS_DIFFER_MAX: Duration = Duration::from_mins(1);
+
 pub(super) async fn init(context: &Context, args: InitArgs) -> Result<(), Failure> {
     let started = rt::time::Instant::now();
     daemon_process::ensure(context, &args.listen).await?;
@@ -35,6 +38,9 @@ pub(super) async fn join(context: &Context, args: JoinArgs) -> Result<(), Failur
     let formed = context.client().join(&JoinRequest { token, name, address, dqlite_address, https_address }).await?;
     let bowline = context.bowline();
     context.output.outcome(&formed, &formed.node.name, &joined_line(&formed.node, &formed.nodes))?;
+    if let Some(warning) = formed.clock_ahead_ms.and_then(|ahead| clocks_differ(ahead, rt::time::wall())) {
+        talk(&warning);
+    }
     context.output.next(&format!("{bowline} status"), "shows the cluster");
     Ok(())
 }
@@ -80,6 +86,27 @@ fn joined_line(node: &NodeInfo, nodes: &[NodeInfo]) -> String {
     }
 }
 
+/// What to say if this machine's clock and the leader's differ by more than a minute.
+fn clocks_differ(ahead_ms: i64, now: Duration) -> Option<String> {
+    let by = Duration::from_millis(ahead_ms.unsigned_abs());
+    if by <= CLOCKS_DIFFER_MAX {
+        return None;
+    }
+    let second = |time: Duration| {
+        let second = i64::try_from(time.as_secs()).ok().and_then(|second| jiff::Timestamp::from_second(second).ok());
+        second.unwrap_or_default().strftime("%Y-%m-%d %H:%M:%SZ").to_string()
+    };
+    let there = if ahead_ms > 0 { now.saturating_sub(by) } else { now + by };
+    let side = if ahead_ms > 0 { "ahead of" } else { "behind" };
+    Some(format!(
+        "warning BL-CLU-044: this machine's clock says {}, the leader's {}: it is {} {side} it\n   next  where the clock is wrong: \
+         timedatectl set-ntp true, or chronyc makestep\n",
+        second(now),
+        second(there),
+        human::duration(by),
+    ))
+}
+
 pub(super) fn read_token() -> Result<String, Failure> {
     let mut line = String::new();
     std::io::stdin()
@@ -110,6 +137,8 @@ mod tests {
             version: None,
             failure_domain: 0,
             weight: 0,
+            certificate_ends: None,
+            clock_ahead_ms: None,
         }
     }
 
@@ -139,12 +168,22 @@ mod tests {
     }
 
     #[test]
+    fn a_join_says_whose_clock_says_what_if_they_differ_by_more_than_a_minute() {
+        let now = Duration::from_secs(1_790_000_000);
+        assert_eq!(clocks_differ(60_000, now), None);
+        assert_eq!(clocks_differ(-59_000, now), None);
+        let both = [90_000, -3 * 3_600_000].map(|ahead| clocks_differ(ahead, now).unwrap());
+        insta::assert_snapshot!(both.concat());
+    }
+
+    #[test]
     fn ready_says_what_runs_and_where() {
         let formed = Formed {
             node: node(1, Role::Voter),
             nodes: vec![node(1, Role::Voter)],
             units: vec!["identity".into(), "raft".into(), "store".into(), "dqlite".into()],
             elapsed_ms: 700,
+            clock_ahead_ms: None,
         };
         insta::assert_snapshot!(ready_line(&formed, Duration::from_millis(1_420)));
     }

@@ -100,7 +100,18 @@ async fn list(context: &Context) -> Result<(), Failure> {
 /// The members, one a line.
 pub(super) fn table(nodes: &[NodeInfo]) -> Table {
     let mut table = Table::new(&[
-        "NODE", "ROLE", "HEALTH", "LEADS", "ADDRESS", "DQLITE", "+HTTPS", "+DOMAIN", "+WEIGHT", "+ID", "+VERSION",
+        "NODE",
+        "ROLE",
+        "HEALTH",
+        "LEADS",
+        "ADDRESS",
+        "DQLITE",
+        "+HTTPS",
+        "+DOMAIN",
+        "+WEIGHT",
+        "+ID",
+        "+VERSION",
+        "+CERTIFICATE UNTIL",
     ]);
     for node in nodes {
         table.row([
@@ -115,6 +126,10 @@ pub(super) fn table(nodes: &[NodeInfo]) -> Table {
             Cell::new(node.weight),
             Cell::new(node.id),
             Cell::new(node.version.as_deref().unwrap_or("-")),
+            match node.certificate_ends {
+                Some(ends) => Cell::new(ends.strftime("%Y-%m-%d %H:%M:%SZ")).raw(ends),
+                None => Cell::new("-"),
+            },
         ]);
     }
     table

@@ -28,6 +28,7 @@ pub(super) async fn run(context: &Context, args: StartArgs) -> Result<(), Failur
         dqlite_listen: args.listen.dqlite_listen,
         https_listen: args.listen.https_listen,
         transport: cluster::Transport::Tls,
+        certificate_life: args.certificate_life.map_or(cluster::NODE_LIFE, Duration::from_secs),
         sizes: Sizes::default(),
         on_damaged_log: args.repair_log.map_or(raft::OnCorruption::Refuse, Into::into),
         notify: true,

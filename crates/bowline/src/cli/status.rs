@@ -8,7 +8,7 @@ use super::output::{Shape, data};
 use crate::human;
 use crate::text::style::{Style, Tone};
 use crate::text::table::{Cell, Shown, Table};
-use api::control::{NodeState, Status, Trouble, TroubleKind, UnitStatus};
+use api::control::{NodeState, Status, Trouble, TroubleKind, UnitStatus, Warning};
 use std::time::Duration;
 
 pub(super) async fn run(context: &Context, args: &StatusArgs) -> Result<(), Failure> {
@@ -65,11 +65,18 @@ fn render(status: &Status, shown: Shown, style: Style) -> String {
     };
     let troubles: Vec<String> =
         status.troubles.iter().map(|trouble| style.paint(Tone::Bad, &said(trouble)) + "\n").collect();
+    let warnings: Vec<String> = status
+        .warnings
+        .iter()
+        .map(|Warning { code, message, next }| {
+            style.paint(Tone::Warn, &format!("{message} ({code}).")) + &format!("\n  Next: {next}.\n")
+        })
+        .collect();
     let more = match (shown, &status.cluster) {
         (Shown::Wide, Some(cluster)) => format!("\ncluster {cluster}, bowline {}\n", status.version),
         _ => String::new(),
     };
-    [verdict, state, troubles.concat(), members, more].concat()
+    [verdict, state, troubles.concat(), warnings.concat(), members, more].concat()
 }
 
 fn said(Trouble { database, kind, why }: &Trouble) -> String {
@@ -120,6 +127,8 @@ mod tests {
             version: (health == Health::Up).then(|| "0.1.0".to_owned()),
             failure_domain: 0,
             weight: 0,
+            certificate_ends: None,
+            clock_ahead_ms: None,
         }
     }
 
@@ -144,6 +153,7 @@ mod tests {
             database_bytes: 13_002_342,
             log_bytes: 4 << 20,
             troubles: vec![],
+            warnings: vec![],
             units: vec![phase("store", "ready", None), phase("dqlite", "failed", Some("port 9000 is taken"))],
         }
     }
@@ -172,6 +182,17 @@ mod tests {
             trouble(TroubleKind::WithoutVote, "its log was damaged"),
         ];
         insta::assert_snapshot!("troubles", render(&status, Shown::Always, Style::Plain));
+    }
+
+    #[test]
+    fn warnings_come_with_what_to_do() {
+        let mut status = status(NodeState::Ready, vec![member(1, Role::Voter, Health::Up)]);
+        status.warnings = vec![Warning {
+            code: cluster::warning::CLOCK_DIFFERS.0.to_owned(),
+            message: "The clock of box2 is 3 min 20 s ahead of the leader's".to_owned(),
+            next: "where the clock is wrong: `timedatectl set-ntp true`".to_owned(),
+        }];
+        insta::assert_snapshot!("warnings", render(&status, Shown::Always, Style::Plain));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 mod access;
 mod audit;
+mod authority;
+mod certificates;
 mod databases;
 mod faces;
 mod forming;
@@ -18,10 +20,10 @@ use api::control::metrics::Metrics;
 use api::control::resources::{ChangeStream, ResourceInfo, ResourcePage, ResourcePatch};
 use api::control::sql::{SessionWanted, SqlDone, SqlRows, SqlSession};
 use api::control::{
-    AccessInfo, AccessIssued, AccessRequest, AuditInfo, Audited, ByteStream, Control, Created, DatabaseCheck,
-    DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Export, Faces, Formed, InitRequest, JoinRequest,
-    NodeInfo, NodeRequest, NodeState, Parted, Problem, ProblemKind, Readiness, Reboot, Recovery, RecoveryRequest,
-    RoleTargets, Status, TokenInfo, TokenIssued, TokenRequest, UnitStatus,
+    AccessInfo, AccessIssued, AccessRequest, AuditInfo, Audited, Authority, ByteStream, Control, Created,
+    DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Export, Faces, Formed, InitRequest,
+    JoinRequest, NodeInfo, NodeRequest, NodeState, Parted, Problem, ProblemKind, Readiness, Reboot, Recovery,
+    RecoveryRequest, RoleTargets, RotateRequest, Status, TokenInfo, TokenIssued, TokenRequest, UnitStatus,
 };
 use base::{DbName, Fault};
 use cluster::{AuditOutcome, Cluster};
@@ -113,6 +115,7 @@ impl Control for Node {
                 cluster: record.as_ref().map(|r| r.cluster.to_string()),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 uptime_ms: millis(self.uptime()),
+                warnings: certificates::warnings(self, &nodes).await,
                 nodes,
                 databases: databases.len().saturating_sub(1) as u64,
                 database_bytes: databases.iter().map(bytes).sum(),
@@ -174,6 +177,14 @@ impl Control for Node {
 
     fn audit(&self, before: Option<u64>, limit: u32) -> BoxFuture<'_, Result<Vec<AuditInfo>, Problem>> {
         audit::page(self, before, limit).boxed()
+    }
+
+    fn authority(&self) -> BoxFuture<'_, Result<Authority, Problem>> {
+        authority::show(self).boxed()
+    }
+
+    fn authority_rotate(&self, request: RotateRequest) -> BoxFuture<'_, Result<Authority, Problem>> {
+        authority::rotate(self, request).boxed()
     }
 
     fn recovery(&self) -> BoxFuture<'_, Result<Recovery, Problem>> {

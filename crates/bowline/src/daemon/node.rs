@@ -5,7 +5,7 @@ use super::error::NodeError;
 use super::units::{Members, Network, SqlDoor};
 use crate::config::NodeConfig;
 use base::NodeId;
-use cluster::{NodeIdentity, NodeRecord};
+use cluster::{Keyring, NodeIdentity, NodeRecord};
 use lifecycle::{Lanes, Slot};
 use raft::RaftHost;
 use rt::net::Listener;
@@ -177,6 +177,7 @@ pub(super) async fn blocking<T: Send + 'static>(
 pub(super) struct Running {
     pub(super) lanes: Lanes,
     pub(super) record: NodeRecord,
+    pub(super) keys: Arc<Keyring>,
     pub(super) network: Slot<Network>,
     pub(super) raft: Slot<RaftHost>,
     pub(super) store: Slot<Store>,

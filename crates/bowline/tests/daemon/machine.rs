@@ -99,11 +99,18 @@ fn wait(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
 /// A machine. What runs on it ends with it, whoever started it.
 pub(crate) struct Machine {
     dir: TempDir,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Machine {
     pub(crate) fn new() -> Self {
-        Self { dir: tempfile::Builder::new().prefix("bl-").tempdir().unwrap() }
+        Self { dir: tempfile::Builder::new().prefix("bl-").tempdir().unwrap(), environment: Vec::new() }
+    }
+
+    /// Its commands, and the daemons that they start, find this in their environment.
+    pub(crate) fn with(mut self, variable: &'static str, value: &str) -> Self {
+        self.environment.push((variable, value.to_owned()));
+        self
     }
 
     /// A path on it.
@@ -127,6 +134,7 @@ impl Machine {
         for variable in ["BOWLINE_SOCKET", "BOWLINE_LOG", "BOWLINE_LOG_FORMAT", "NOTIFY_SOCKET", "WATCHDOG_USEC"] {
             command.env_remove(variable);
         }
+        command.envs(self.environment.iter().map(|(variable, value)| (variable, value)));
         command
     }
 

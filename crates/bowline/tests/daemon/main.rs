@@ -8,6 +8,8 @@
 )]
 
 mod audit;
+mod certificates;
+mod clocks;
 mod damage;
 mod databases;
 mod guide;
@@ -20,6 +22,7 @@ mod microcluster;
 mod recovery;
 mod resources;
 mod roles;
+mod rotation;
 mod served_before_ready;
 mod service_manager;
 mod sql_from_afar;

@@ -40,6 +40,28 @@ pub(crate) mod code {
     pub(crate) const OTHERS_LOST: Code = Code("BL-CLU-033");
     pub(crate) const RECOVERING: Code = Code("BL-CLU-034");
     pub(crate) const TARGETS: Code = Code("BL-CLU-035");
+    pub(crate) const CLOCKS_APART: Code = Code("BL-CLU-040");
+    pub(crate) const KEY_UNKNOWN: Code = Code("BL-CLU-041");
+    pub(crate) const NOT_RENEWED: Code = Code("BL-CLU-042");
+    pub(crate) const CERTIFICATE_ENDS: Code = Code("BL-CLU-043");
+    pub(crate) const CLOCK_DIFFERS: Code = Code("BL-CLU-044");
+    pub(crate) const CA_ENDS: Code = Code("BL-CLU-045");
+    pub(crate) const AUTHORITY_LATER: Code = Code("BL-CLU-046");
+    pub(crate) const CA_ROTATES: Code = Code("BL-CLU-047");
+}
+
+/// The codes of what is no error yet: `bowline status` warns of it.
+pub mod warning {
+    use base::Code;
+
+    /// A node's certificate ends soon, or is not good now.
+    pub const CERTIFICATE_ENDS: Code = super::code::CERTIFICATE_ENDS;
+    /// The clock of a member differs from the leader's.
+    pub const CLOCK_DIFFERS: Code = super::code::CLOCK_DIFFERS;
+    /// The cluster's CA ends soon.
+    pub const CA_ENDS: Code = super::code::CA_ENDS;
+    /// The rotation of the CA waits for members or tokens.
+    pub const CA_ROTATES: Code = super::code::CA_ROTATES;
 }
 
 const fn page(code: Code, title: &'static str, cause: &'static str, next: &'static str) -> ErrorPage {
@@ -119,7 +141,7 @@ pub const PAGES: &[ErrorPage] = &[
         code::DAMAGED,
         "A file of the node's identity is damaged or does not fit the others",
         "The files in `identity/` of the state directory belong together: node.json, node.pem, node.key, ca.pem and, where the node \
-         may sign, ca.key. One of them was changed, replaced or lost, or the certificate has expired.",
+         may sign, ca.key. One of them was changed, replaced or lost.",
         "Restore `identity/` from a backup of this machine; or remove the state directory and join again as a new node.",
     ),
     page(
@@ -264,5 +286,63 @@ pub const PAGES: &[ErrorPage] = &[
         "The roles cannot be as asked",
         "An even number of voters survives no more losses than the odd one below it, and more than nine slow every write down.",
         "Three voters survive the loss of one machine, five of two: `bowline node roles --voters 5`.",
+    ),
+    page(
+        code::CLOCKS_APART,
+        "The clocks of two machines are too far apart",
+        "Nodes know each other by certificates, which are good for a year and begin a day before they are made: hours do not matter, days \
+         do. The message has both times; most often the clock of a machine that was just switched on is wrong.",
+        "Compare `date -u` on both machines and set the wrong clock: `timedatectl set-ntp true`, or `chronyc makestep`. Then do the same \
+         again; a token that was used for this machine still lets it in.",
+    ),
+    page(
+        code::KEY_UNKNOWN,
+        "No member has the key of this machine",
+        "A machine that has the files of a member asked for a certificate, and the cluster has no row with its key: its `sys` went on from \
+         an older state, or the files are another cluster's.",
+        "Put the state directory aside and join again with a token: the machine becomes a new node.",
+    ),
+    page(
+        code::NOT_RENEWED,
+        "A node's certificate could not be renewed",
+        "A node that holds the key of the CA renews its certificate by itself; another one asks the members one after another, and none \
+         gave it one. The message has what happened at each. It is tried again by itself, until it succeeds.",
+        "`bowline status` shows which members answer. If no majority does, start those that are down first.",
+    ),
+    page(
+        code::CERTIFICATE_ENDS,
+        "A node's certificate ends soon, or is not good now",
+        "Certificates are renewed when a third of their life is left, without anybody's help. This one was not: the machine was off, its \
+         clock is wrong, or its disk takes no writes. When it has ended, the other members do not accept the node.",
+        "`bowline status` on that machine says why. Once the reason is gone it renews the certificate by itself, also one that has ended: \
+         it is known by its key.",
+    ),
+    page(
+        code::CLOCK_DIFFERS,
+        "The clock of a member differs from the leader's",
+        "Nothing depends on it that matters, up to a day. But times in the audit and in logs cannot be compared, and tokens end sooner or \
+         later than they say.",
+        "On the machine whose clock is wrong: `timedatectl set-ntp true`, or `chronyc makestep`; `date -u` on both shows which one it is.",
+    ),
+    page(
+        code::CA_ENDS,
+        "The cluster's CA ends soon",
+        "It is good for ten years, and no certificate that it makes outlives it.",
+        "Replace it while the cluster runs: `bowline ca rotate`.",
+    ),
+    page(
+        code::AUTHORITY_LATER,
+        "A member does not have the key of the new CA yet",
+        "`bowline ca rotate` is under way. The key goes from member to member, and this one was off or cut off when it did. It asks for it by \
+         itself.",
+        "Try again in a moment. `bowline ca show` tells how far the rotation is.",
+    ),
+    page(
+        code::CA_ROTATES,
+        "The rotation of the CA waits",
+        "`bowline ca rotate` replaces the CA in steps, and each step waits until all members have done the one before. A member that is down is \
+         waited for; the others work as usual meanwhile, and trust both CAs. Before the last step it also waits for tokens that pin the old CA.",
+        "Start the members that `bowline ca show` names; or give up waiting: `bowline ca rotate --without NODE`. For tokens: make new ones, or \
+         `bowline ca rotate --finish`.",
     ),
 ];

@@ -1,9 +1,11 @@
 //! The joiner's side: from a token to an identity on disk.
 
 use crate::authority::{NodeKey, fingerprint_of_pem};
+use crate::certificate::blocks;
 use crate::error::code;
 use crate::identity::{Transport, forget_joining_key, joining_key, joining_mark, refuse_member};
-use crate::messages::{FORM, JoinAnswer, JoinRequest, MemberAddress, REDEEM, decode, encode};
+use crate::keyring::utc;
+use crate::messages::{CLOCK, Clock, FORM, JoinAnswer, JoinRequest, MemberAddress, REDEEM, decode, encode};
 use crate::names::check_address;
 use crate::{ClusterError, ClusterId, Credentials, NodeIdentity, NodeName, NodeRecord, Token};
 use base::{Fault, NodeId};
@@ -61,6 +63,18 @@ pub struct Joined {
 }
 
 impl Joined {
+    /// The certificate was made by the leader's clock. If it is not good by this machine's, neither would this machine's members be to it:
+    /// nothing is written, and the same token lets the same machine in once its clock is set.
+    fn refuse_a_clock_that_cannot_be(&self) -> Result<(), ClusterError> {
+        let Some(validity) = self.identity.validity()? else { return Ok(()) };
+        let here = Clock::now();
+        if validity.contains(crate::sys::now()) {
+            return Ok(());
+        }
+        let there = Clock { wall_ms: (here.wall_ms.cast_signed() - self.clock_ahead_ms).cast_unsigned(), ..here };
+        Err(clock_is_wrong(here, there, "the cluster's leader"))
+    }
+
     /// Tells the mesh where the members are: until `sys` has come over, nothing else does.
     pub fn introduce(&self, mesh: &Mesh) {
         for member in &self.members {
@@ -108,6 +122,7 @@ pub async fn join(
     };
     rt::sim_point!("join.before_save");
     let joined = key.accept(answer, token.ca, who, transport)?;
+    joined.refuse_a_clock_that_cannot_be()?;
     // What the daemon would refuse at its start must not be written.
     joined.identity.check(dir)?;
     let (identity, members) = (joined.identity.clone(), joined.members.clone());
@@ -150,11 +165,12 @@ impl Key {
         who: &JoinAs,
         transport: Transport,
     ) -> Result<Joined, ClusterError> {
-        let here = u64::try_from(rt::time::wall().as_millis()).unwrap_or(u64::MAX);
+        let there = Clock { form: FORM, wall_ms: answer.wall_ms };
         let credentials = match transport {
             Transport::Plain => Credentials::Plain,
             Transport::Tls => {
-                if fingerprint_of_pem(&answer.ca)? != ca {
+                // While one CA takes the place of another there are two.
+                if !blocks(&answer.ca).iter().any(|pem| fingerprint_of_pem(pem).is_ok_and(|found| found == ca)) {
                     return Err(ClusterError::Message { why: "the CA in the answer is not the token's".to_owned() });
                 }
                 let ca_key = Some(answer.ca_key).filter(|key| !key.is_empty());
@@ -166,7 +182,7 @@ impl Key {
             identity: NodeIdentity { record, credentials },
             members: answer.members,
             leader: answer.leader,
-            clock_ahead_ms: here.cast_signed().saturating_sub(answer.wall_ms.cast_signed()),
+            clock_ahead_ms: Clock::now().ahead_of(there),
         })
     }
 }
@@ -203,9 +219,29 @@ async fn ask(
     body: &Bytes,
 ) -> Result<JoinAnswer, ClusterError> {
     let connect = |error: ConnectError| ClusterError::Connect { address: address.to_owned(), error };
-    let mut connection = StrangerConnection::open(address, stranger, ca, CONNECT_MAX).await.map_err(connect)?;
+    let mut connection = match StrangerConnection::open(address, stranger, ca, CONNECT_MAX).await {
+        Ok(connection) => connection,
+        Err(error @ (ConnectError::NotYetValid { .. } | ConnectError::Expired { .. })) => {
+            // By this machine's clock nobody there has a valid certificate. What do they say what time it is?
+            let there = clock_of(address, ca, stranger).await;
+            return Err(there.map_or_else(|| connect(error), |there| clock_is_wrong(Clock::now(), there, address)));
+        }
+        Err(error) => return Err(connect(error)),
+    };
     let answer = connection.call(REDEEM, body.clone(), ANSWER_MAX).await.map_err(ClusterError::of_call)?;
     decode(&answer)
+}
+
+/// What the clock of a member says that this machine cannot trust, because one of the two clocks is wrong.
+async fn clock_of(address: &str, ca: Fingerprint, stranger: &StrangerIdentity) -> Option<Clock> {
+    let mut connection = StrangerConnection::open_whenever(address, stranger, ca, CONNECT_MAX).await.ok()?;
+    let answer = connection.call(CLOCK, Bytes::new(), ANSWER_MAX).await.ok()?;
+    decode(&answer).ok()
+}
+
+fn clock_is_wrong(here: Clock, there: Clock, whose: &str) -> ClusterError {
+    let seconds = |clock: Clock| utc(i64::try_from(clock.wall_ms / 1_000).unwrap_or(i64::MAX));
+    ClusterError::ClocksApart { here: seconds(here), there: seconds(there), whose: whose.to_owned() }
 }
 
 /// Does file work where it may block.

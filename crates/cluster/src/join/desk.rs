@@ -1,12 +1,14 @@
 //! Where machines are let in: by the leader; any other member passes on to it, once.
 
 use crate::authority::{Authority, fingerprint_of_pem};
+use crate::keyring::Keyring;
 use crate::messages::{
-    FORM, JoinAnswer, JoinRequest, JoinRequestFor, MemberAddress, REDEEM, REDEEM_FOR, decode, encode,
+    CLOCK, Clock, FORM, JoinAnswer, JoinRequest, JoinRequestFor, MemberAddress, REDEEM, REDEEM_FOR, RENEW, RenewAnswer,
+    RenewRequest, decode, encode,
 };
 use crate::node_rows::{self, NodeRowState};
 use crate::sys::SysSql;
-use crate::{ClusterError, ClusterId, Transport, token_rows};
+use crate::{ClusterError, ClusterId, Credentials, NodeName, Transport, rotation, token_rows};
 use base::{Fault, NodeId};
 use bytes::Bytes;
 use futures::FutureExt;
@@ -22,7 +24,7 @@ pub(crate) struct Desk {
     pub(crate) node: NodeId,
     pub(crate) cluster: ClusterId,
     pub(crate) transport: Transport,
-    pub(crate) authority: Option<Authority>,
+    pub(crate) keys: Arc<Keyring>,
     pub(crate) sys: Arc<dyn SysSql>,
     pub(crate) mesh: Arc<Mesh>,
 }
@@ -36,6 +38,8 @@ impl Handler for ForStrangers {
         async move {
             let answer = match method {
                 REDEEM => desk.redeem(key, &body, deadline).await,
+                RENEW => desk.renew(key, &body).await,
+                CLOCK => encode(&Clock::now()),
                 other => Err(ClusterError::Message { why: format!("this version knows no method {other}") }),
             };
             answer.map_err(|error| Refusal::of(&error))
@@ -99,11 +103,11 @@ impl Desk {
         let sys = self.sys.as_ref();
         request.who.check()?;
         // Before anything is written: a leader that cannot sign must not use tokens up.
-        let authority = match (self.transport, &self.authority) {
-            (Transport::Tls, None) => return Err(ClusterError::NoAuthority),
-            (_, authority) => authority.as_ref(),
+        let issuing = match self.transport {
+            Transport::Tls => Some(self.issuing().await?),
+            Transport::Plain => None,
         };
-        if let Some(authority) = authority {
+        if let Some((authority, _)) = &issuing {
             // Nor may a request that cannot be signed, or one for another key. The node's id is not known yet; any will do.
             let trial = authority.sign(&request.request, self.node, &request.who.name, &[])?;
             if fingerprint_of_pem(&trial)? != key {
@@ -112,22 +116,67 @@ impl Desk {
         }
         let row = token_rows::redeem(sys, request, key).await?;
         let hosts = [row.address.as_str(), row.dqlite_address.as_str(), row.https_address.as_str()];
-        let certificate = match authority {
-            Some(authority) => authority.sign(&request.request, row.node, &request.who.name, &hosts)?,
+        let certificate = match &issuing {
+            Some((authority, cross)) => {
+                authority.sign(&request.request, row.node, &request.who.name, &hosts)? + cross.as_deref().unwrap_or("")
+            }
             None => String::new(),
         };
+        let (ca, ca_key) = self.cas();
         let members = node_rows::all(sys, ReadLevel::Linearizable).await?.into_iter();
         let members = members.filter(|m| matches!(m.state, NodeRowState::Member | NodeRowState::Leaving));
         Ok(JoinAnswer {
             form: FORM,
             node: row.node,
             cluster: self.cluster.to_string(),
-            ca: authority.map(|authority| authority.certificate().to_owned()).unwrap_or_default(),
-            ca_key: authority.map(|authority| authority.key().to_owned()).unwrap_or_default(),
+            ca,
+            ca_key,
             certificate,
             members: members.map(|m| MemberAddress { node: m.node, name: m.name, address: m.address }).collect(),
             leader: self.node,
-            wall_ms: u64::try_from(rt::time::wall().as_millis()).unwrap_or(u64::MAX),
+            wall_ms: Clock::now().wall_ms,
         })
+    }
+
+    /// The authority that makes certificates now, and how the one before vouches for it.
+    async fn issuing(&self) -> Result<(Authority, Option<String>), ClusterError> {
+        let Some(rotation) = rotation::rows::newest(self.sys.as_ref(), ReadLevel::Linearizable).await? else {
+            let own = self.keys.identity().issuer()?.ok_or(ClusterError::NoAuthority)?;
+            let authority = self.keys.authority(own)?.ok_or(ClusterError::NoAuthority)?;
+            return Ok((authority, self.keys.cross_of(own)));
+        };
+        let ca = rotation::fingerprint(rotation.issuing())?;
+        let later = || if self.keys.may_sign() { ClusterError::AuthorityLater } else { ClusterError::NoAuthority };
+        let authority = self.keys.authority(ca)?.ok_or_else(later)?;
+        let cross = if rotation.issuing() == rotation.new { Some(rotation.cross) } else { self.keys.cross_of(ca) };
+        Ok((authority, cross))
+    }
+
+    /// The CAs that this node trusts, and their keys. Empty in the simulator.
+    fn cas(&self) -> (String, String) {
+        match &self.keys.identity().credentials {
+            Credentials::Tls { ca, ca_key, .. } => (ca.clone(), ca_key.clone().unwrap_or_default()),
+            Credentials::Plain => (String::new(), String::new()),
+        }
+    }
+
+    /// Gives the member that holds `key` a new certificate for it, and the CAs as they are. The others may not know it by its
+    /// certificate any more: that has expired, or its CA is gone. Its key they know: it is in its row. Any member with the CA's key may do
+    /// this, as long as a majority says that it still is a member.
+    async fn renew(&self, key: Fingerprint, body: &Bytes) -> Result<Bytes, ClusterError> {
+        let request: RenewRequest = decode(body)?;
+        let row = node_rows::by_fingerprint(self.sys.as_ref(), key).await?.ok_or(ClusterError::KeyUnknown)?;
+        if row.state == NodeRowState::Removed {
+            return Err(ClusterError::NotMember { node: row.node });
+        }
+        let (authority, cross) = self.issuing().await?;
+        let hosts = [row.address.as_str(), row.dqlite_address.as_str(), row.https_address.as_str()];
+        let certificate = authority.sign(&request.request, row.node, &NodeName::new(&row.name)?, &hosts)?;
+        if fingerprint_of_pem(&certificate)? != key {
+            return Err(ClusterError::OtherKey);
+        }
+        let (ca, ca_key) = self.cas();
+        tracing::info!(node = %row.node, name = row.name, "gave a member a new certificate");
+        encode(&RenewAnswer { form: FORM, ca, ca_key, certificate: certificate + cross.as_deref().unwrap_or("") })
     }
 }

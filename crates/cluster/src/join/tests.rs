@@ -2,17 +2,20 @@
 
 use super::client::{JoinAs, join};
 use super::desk::{Desk, ForStrangers};
-use crate::messages::{Announce, FORM, MemberAddress, REDEEM_FOR, decode, encode};
+use crate::authority::{NodeKey, fingerprint_of_pem};
+use crate::messages::{Announce, FORM, MemberAddress, REDEEM_FOR, RENEW, RenewAnswer, RenewRequest, decode, encode};
 use crate::node_rows::{self, NodeRow, NodeRowState};
 use crate::sys::SysSql;
 use crate::token::{Secret, Token, TokenId, TokenKind};
-use crate::{Authority, ClusterError, NodeIdentity, NodeName, Transport, token_rows};
+use crate::{ClusterError, Keyring, NODE_LIFE, NodeIdentity, NodeName, Transport, token_rows};
 use base::{Fault, NodeId};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 use lifecycle::Scope;
-use rpc::{Answer, Caller, Fingerprint, Handler, Handlers, Mesh, Refusal, Service};
+use rpc::{
+    Answer, Caller, Fingerprint, Handler, Handlers, Mesh, Refusal, Service, StrangerConnection, StrangerIdentity,
+};
 use rt::net::Listener;
 use rusqlite::types::{ToSqlOutput, Value as Sql};
 use std::path::PathBuf;
@@ -139,7 +142,8 @@ impl World {
     /// A cluster of one.
     async fn new(transport: Transport) -> Self {
         let state = tempfile::tempdir().unwrap();
-        let identity = NodeIdentity::found(&state.path().join("founder"), &who("founder"), transport).unwrap();
+        let identity =
+            NodeIdentity::found(&state.path().join("founder"), &who("founder"), transport, NODE_LIFE).unwrap();
         let sys = Sys::new();
         node_rows::found(&sys, &identity.record, Fingerprint::default(), "0.1.0").await.unwrap();
         *sys.leader.lock().unwrap() = Some(identity.record.node);
@@ -156,7 +160,7 @@ impl World {
         let (id, secret) = (TokenId::random(), Secret::random());
         let name = name.map(|name| NodeName::new(name).unwrap());
         token_rows::add(&self.sys, &id, &secret, name.as_ref(), valid).await.unwrap();
-        let ca = self.identity.authority().unwrap().as_ref().map(Authority::fingerprint).unwrap_or_default();
+        let ca = self.identity.issuer().unwrap().unwrap_or_default();
         Token { kind: TokenKind::Join, addresses: vec![self.address.clone()], ca, id, secret }
     }
 
@@ -188,7 +192,7 @@ async fn serve(identity: &NodeIdentity, sys: &Sys, scope: &Scope) -> (Arc<Mesh>,
         node: identity.record.node,
         cluster: identity.record.cluster.clone(),
         transport: identity.record.transport,
-        authority: identity.authority().unwrap(),
+        keys: Keyring::open(PathBuf::from("nowhere"), identity.clone(), NODE_LIFE).await.unwrap(),
         sys: Arc::new(sys.clone()),
         mesh: Arc::clone(&mesh),
     });
@@ -229,7 +233,7 @@ async fn a_machine_with_a_token_becomes_a_joining_node_with_an_identity_on_disk(
     let loaded = NodeIdentity::load(&world.dir("box2"), Transport::Tls).unwrap().unwrap();
     assert_eq!(loaded, joined.identity);
     assert_eq!(loaded.record.cluster, world.identity.record.cluster);
-    assert!(loaded.authority().unwrap().is_some(), "it may lead one day");
+    assert!(!loaded.authorities().unwrap().is_empty(), "it may lead one day");
     let [row] = &world.rows(NodeRowState::Joining).await[..] else { panic!("one row") };
     assert_eq!((row.node, row.name.as_str()), (loaded.record.node, "box2"));
 
@@ -397,6 +401,42 @@ async fn any_member_lets_in_by_asking_the_leader() {
     *world.sys.leader.lock().unwrap() = Some(world.identity.record.node);
     world.join("box4", "box4", &token).await.unwrap();
     drop(Arc::clone(&world.mesh));
+}
+
+#[tokio::test]
+async fn a_member_gets_a_certificate_by_its_key_alone_and_nobody_else_does() {
+    let world = World::new(Transport::Tls).await;
+    let second = world.join("box2", "box2", &world.fresh().await).await.unwrap().identity;
+    let crate::Credentials::Tls { ca, key, .. } = &second.credentials else { panic!("no certificates") };
+    let (own, other) = (NodeKey::from_pem(key).unwrap(), NodeKey::generate().unwrap());
+    let roots = crate::identity::certificates(ca).unwrap();
+    let ask = async |connects: &NodeKey, requests: &NodeKey| {
+        let (certificate, key) = connects.self_signed().unwrap();
+        let stranger = StrangerIdentity::Tls { certificate, key };
+        let mut door = StrangerConnection::open_trusting(&world.address, &stranger, &roots, SOON).await.unwrap();
+        let request = requests.request(&second.record.name).unwrap();
+        let answer = door.call(RENEW, encode(&RenewRequest { form: FORM, request }).unwrap(), SOON).await;
+        answer.map_err(ClusterError::of_call).and_then(|answer| decode::<RenewAnswer>(&answer))
+    };
+    // It has no certificate that is worth anything, and nobody leads.
+    *world.sys.leader.lock().unwrap() = None;
+    let given = ask(&own, &own).await.unwrap();
+    assert_eq!(given.ca, *ca);
+    assert_eq!(fingerprint_of_pem(&given.certificate).unwrap(), own.fingerprint());
+    let renewed =
+        crate::Credentials::Tls { ca: given.ca, ca_key: None, certificate: given.certificate, key: key.clone() };
+    let renewed = NodeIdentity { record: second.record.clone(), credentials: renewed };
+    renewed.check(&world.dir("box2")).unwrap();
+
+    let refused = async |connects: &NodeKey, requests: &NodeKey| match ask(connects, requests).await {
+        Ok(_) => panic!("it was given"),
+        Err(error) => error.code().0,
+    };
+    assert_eq!(refused(&other, &other).await, "BL-CLU-041", "nobody knows that key");
+    assert_eq!(refused(&other, &own).await, "BL-CLU-041", "what counts is the key of the connection");
+    assert_eq!(refused(&own, &other).await, "BL-CLU-017", "nor does it get one for another key");
+    world.sys.run(&[Command::new("UPDATE nodes SET state = 'removed' WHERE name = 'box2'", [])]).unwrap();
+    assert_eq!(refused(&own, &own).await, "BL-CLU-018", "it is no member any more");
 }
 
 #[tokio::test]

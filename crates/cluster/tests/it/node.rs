@@ -2,8 +2,8 @@
 
 use base::{DbName, NodeId, Role};
 use cluster::{
-    Cluster, ClusterConfig, ClusterError, JoinAs, Joined, NodeIdentity, NodeName, NodeRow, Placement, Token, Transport,
-    join,
+    Cluster, ClusterConfig, ClusterError, JoinAs, Joined, Keyring, NODE_LIFE, NodeIdentity, NodeName, NodeRow,
+    Placement, Token, Transport, join,
 };
 use lifecycle::Scope;
 use raft::{HostConfig, RaftHost};
@@ -43,7 +43,7 @@ impl Node {
         let dir = tempfile::tempdir().unwrap();
         let listener = Listener::bind("127.0.0.1:0").await.unwrap();
         let who = who(name, &listener);
-        let identity = NodeIdentity::found(&dir.path().join("identity"), &who, Transport::Tls).unwrap();
+        let identity = NodeIdentity::found(&dir.path().join("identity"), &who, Transport::Tls, NODE_LIFE).unwrap();
         let node = Self::start(dir, identity, listener, None).await;
         node.store.bootstrap(&who.address).await.unwrap();
         node.cluster.found().await.unwrap();
@@ -80,7 +80,8 @@ impl Node {
         let config =
             StoreConfig { node: id, dir: dir.path().join("databases"), pages: sqlite::PageStoreOptions::default() };
         let store = Store::open(config, host.clone(), Arc::clone(&mesh), scope.child("store")).await.unwrap();
-        let config = ClusterConfig { identity, version: "0.1.0".to_owned() };
+        let keys = Keyring::open(dir.path().join("identity"), identity, NODE_LIFE).await.unwrap();
+        let config = ClusterConfig { keys, version: "0.1.0".to_owned() };
         let sys_group = store.sys().group().clone();
         let sys = Arc::new(store.clone());
         let cluster = Cluster::start(config, sys, sys_group, host.clone(), Arc::clone(&mesh), &scope).unwrap();

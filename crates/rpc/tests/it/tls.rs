@@ -142,6 +142,23 @@ async fn a_stranger_is_told_when_the_clocks_disagree() {
     let b = Node::start(Identity::Tls(future)).await;
     let error = StrangerConnection::open(&b.address, &stranger(), ca.fingerprint(), SOON).await.unwrap_err();
     assert!(error.to_string().contains("one of the two clocks is wrong"), "{error}");
+    assert_eq!(error.code().0, "BL-RPC-021");
+    // It may ask what time it is there; whether it is the right cluster counts all the same.
+    let mut asking = StrangerConnection::open_whenever(&b.address, &stranger(), ca.fingerprint(), SOON).await.unwrap();
+    assert_eq!(asking.call(ECHO, Bytes::from("what time is it?"), SOON).await.unwrap(), "what time is it?");
+    let other = StrangerConnection::open_whenever(&b.address, &stranger(), Ca::new().fingerprint(), SOON).await;
+    assert_eq!(other.unwrap_err(), ConnectError::OtherCluster);
+}
+
+#[tokio::test]
+async fn one_who_has_the_cas_of_a_cluster_comes_in_whatever_its_own_certificate_is_worth() {
+    let (ours, theirs) = (Ca::new(), Ca::new());
+    let a = Node::start(ours.node(1)).await;
+    let roots = [theirs.certificate.clone(), ours.certificate.clone()];
+    let mut connection = StrangerConnection::open_trusting(&a.address, &stranger(), &roots, SOON).await.unwrap();
+    assert_eq!(connection.call(ECHO, Bytes::from("it is me"), SOON).await.unwrap(), "it is me");
+    let error = StrangerConnection::open_trusting(&a.address, &stranger(), &roots[..1], SOON).await.unwrap_err();
+    assert_eq!(error, ConnectError::OtherCluster);
 }
 
 #[tokio::test]

@@ -91,6 +91,7 @@ impl Software for Daemon {
                 dqlite_listen: format!("0.0.0.0:{DQLITE_PORT}"),
                 https_listen: format!("0.0.0.0:{HTTPS_PORT}"),
                 transport: Transport::Plain,
+                certificate_life: cluster::NODE_LIFE,
                 sizes,
                 on_damaged_log: if board.is_rotten(process.id) { OnCorruption::Repair } else { OnCorruption::Refuse },
                 notify: false,

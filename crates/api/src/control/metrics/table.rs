@@ -41,6 +41,12 @@ pub(super) const TABLE: &[Metric] = &[
     counter("bowline_peer_connections_lost", "Connections with another member that have ended", |m, _| {
         m.peers.iter().map(|(name, view)| (peer(name), count(view.lost))).collect()
     }),
+    gauge("bowline_certificate_expiry_seconds", "How long the node's certificate is good yet", |m, _| {
+        m.certificate_left_s.iter().map(|left| (vec![], seconds(*left))).collect()
+    }),
+    gauge("bowline_ca_expiry_seconds", "How long the CA is good yet that made the node's certificate", |m, _| {
+        m.ca_left_s.iter().map(|left| (vec![], seconds(*left))).collect()
+    }),
     gauge("bowline_raft_log_bytes", "What the Raft log takes on the disk", |m, _| log(m, |log| count(log.bytes))),
     counter("bowline_raft_log_written_bytes", "What was written to the Raft log", |m, _| {
         log(m, |log| count(log.written_bytes))
@@ -126,6 +132,11 @@ fn truth(is_so: bool) -> f64 {
 
 #[expect(clippy::cast_precision_loss, reason = "the format has nothing else, and 2^53 of anything is far away")]
 fn count(number: u64) -> f64 {
+    number as f64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "as above")]
+fn seconds(number: i64) -> f64 {
     number as f64
 }
 

@@ -3,6 +3,7 @@
 use super::{Content, Operation};
 use crate::control::access::{AccessRole, Grant};
 use crate::control::audit::AuditInfo;
+use crate::control::authority::{Authority, RotateRequest};
 use crate::control::recovery::{Recovery, RecoveryRequest};
 use crate::control::resources::{KindInfo, ResourceInfo, ResourcePage, ResourcePatch, ResourceRequest, WatchLine};
 use crate::control::sql::{SqlDone, SqlStatement, SqlTransaction};
@@ -144,6 +145,23 @@ pub(in crate::control) const OPERATIONS: &[Operation] = &[
         does: "Change how many members should vote and stand by",
         takes: Json(of::<RoleTargets>),
         gives: Json(of::<RoleTargets>),
+        ..PLAIN
+    },
+    Operation {
+        method: "GET",
+        path: "/v1/authority",
+        role: Some(Viewer),
+        does: "The cluster's CA, and the members' certificates",
+        gives: Json(of::<Authority>),
+        ..PLAIN
+    },
+    Operation {
+        method: "POST",
+        path: "/v1/authority/rotate",
+        role: Some(Admin),
+        does: "Replace the cluster's CA, or hurry that",
+        takes: Json(of::<RotateRequest>),
+        gives: Json(of::<Authority>),
         ..PLAIN
     },
     Operation {

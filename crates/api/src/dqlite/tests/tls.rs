@@ -56,7 +56,7 @@ impl House {
         let config =
             ServerConfig::builder().with_client_cert_verifier(verifier).with_single_cert(vec![server], key).unwrap();
         let known = member.0.clone();
-        let door = TlsDoor { config: Arc::new(config), is_member: Arc::new(move |shown| *shown == known) };
+        let door = TlsDoor { tls: rpc::ListenerTls::new(config), is_member: Arc::new(move |shown| *shown == known) };
         let guest = Guest {
             backend: Arc::new(Fake::default()),
             trust: Trust::Tls(door.clone()),

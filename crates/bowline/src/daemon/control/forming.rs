@@ -20,16 +20,17 @@ pub(super) async fn init(node: &Node, request: InitRequest) -> Result<Formed, Pr
     let began = Instant::now();
     let _only = begin(node).await?;
     let who = who(node, request.name, request.address, request.dqlite_address, request.https_address).await?;
-    let (dir, mark, transport) = (identity_dir(node.config()), founding_mark(node.config()), node.config().transport);
+    let (dir, mark) = (identity_dir(node.config()), founding_mark(node.config()));
+    let (transport, life) = (node.config().transport, node.config().certificate_life);
     let formation = blocking(move || {
         // The mark first: a node with an identity and without it would wait for a cluster that does not exist.
         rt::fs::write_atomic(&mark, b"").map_err(|source| NodeError::State { path: mark.clone(), source })?;
-        let identity = NodeIdentity::found(&dir, &who, transport)?;
+        let identity = NodeIdentity::found(&dir, &who, transport, life)?;
         Ok(Formation { identity, founding: Some(mark) })
     });
     let formation = formation.await.map_err(|e| problem(&e))?;
     node.form(formation).await;
-    formed(node, began).await
+    formed(node, began, None).await
 }
 
 pub(super) async fn join(node: &Node, request: JoinRequest) -> Result<Formed, Problem> {
@@ -46,9 +47,10 @@ pub(super) async fn join(node: &Node, request: JoinRequest) -> Result<Formed, Pr
     };
     let joined = cluster::join(&dir, &token, &who, node.config().transport, JOIN_MAX, introduce);
     let joined = joined.await.map_err(|e| problem(&e))?;
+    let clock_ahead_ms = joined.clock_ahead_ms;
     let formation = Formation { identity: joined.identity, founding: None };
     node.form(formation).await;
-    formed(node, began).await
+    formed(node, began, Some(clock_ahead_ms)).await
 }
 
 /// Refuses on a member, and while another `init` or `join` is at work.
@@ -66,7 +68,7 @@ async fn begin(node: &Node) -> Result<tokio::sync::MutexGuard<'_, ()>, Problem> 
 }
 
 /// Waits until the units are up and the node has its role.
-async fn formed(node: &Node, began: Instant) -> Result<Formed, Problem> {
+async fn formed(node: &Node, began: Instant, clock_ahead_ms: Option<i64>) -> Result<Formed, Problem> {
     let stopping = || problem(&StoreError::NotOpen { state: "closing" });
     let mut phase = node.phase();
     while matches!(phase, Phase::Unformed | Phase::Forming) {
@@ -93,6 +95,7 @@ async fn formed(node: &Node, began: Instant) -> Result<Formed, Problem> {
         nodes,
         units: lanes.iter().map(|unit| unit.name.to_owned()).collect(),
         elapsed_ms: millis(began.elapsed()),
+        clock_ahead_ms,
     })
 }
 

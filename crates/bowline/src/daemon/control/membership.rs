@@ -1,11 +1,11 @@
 //! What the control API asks of the membership.
 
-use super::{Names, Node, Phase, problem};
+use super::{Names, Node, Phase, certificates, problem};
 use api::control::{
     Health, NodeInfo, NodeRequest, Parted, Problem, ProblemKind, RoleTargets, TokenInfo, TokenIssued, TokenRequest,
     TokenState,
 };
-use base::Role;
+use base::{NodeId, Role};
 use cluster::roles::Targets;
 use cluster::{ClusterError, NodeName, NodeRow, NodeRowState, TokenId, TokenRow};
 use jiff::Timestamp;
@@ -43,14 +43,18 @@ pub(super) async fn list(node: &Node) -> Result<Vec<NodeInfo>, Problem> {
     let rows = rows(node).await?;
     let members: Vec<_> = rows.into_iter().filter(|(row, _)| row.state != NodeRowState::Joining).collect();
     let others = members.iter().map(|(row, _)| row.node).filter(|id| *id != this);
-    let answering = node.cluster()?.probe(others, PROBE_MAX).await;
+    let clocks = node.cluster()?.probe_clocks(others, PROBE_MAX).await;
+    // By this machine's clock, which may be the one that is wrong: what counts is the leader's.
+    let ahead_ms = |id: NodeId| if id == this { Some(0) } else { clocks.get(&id).copied().flatten() };
+    let leaders_ms = leader.and_then(ahead_ms);
+    let ends = certificates::ends(node).await;
     Ok(members
         .into_iter()
         .map(|(row, role)| NodeInfo {
             id: row.node,
             name: row.name,
             role,
-            health: if row.node == this || answering.contains(&row.node) { Health::Up } else { Health::Down },
+            health: if row.node == this || clocks.contains_key(&row.node) { Health::Up } else { Health::Down },
             leader: leader == Some(row.node),
             address: row.address,
             dqlite_address: row.dqlite_address,
@@ -58,6 +62,8 @@ pub(super) async fn list(node: &Node) -> Result<Vec<NodeInfo>, Problem> {
             version: Some(row.version),
             failure_domain: row.failure_domain,
             weight: row.weight,
+            certificate_ends: ends.get(&row.node).copied(),
+            clock_ahead_ms: ahead_ms(row.node).zip(leaders_ms).map(|(its, leaders)| its - leaders),
         })
         .collect())
 }

@@ -13,7 +13,10 @@ pub(super) async fn gather(node: &Node) -> Metrics {
         mesh.peers().into_iter().filter(|id| *id != mesh.node()).map(|id| (name(id), mesh.watch(id).borrow().clone()))
     });
     let databases = units.and_then(|units| units.store.get()).map(|store| store.databases()).unwrap_or_default();
+    let (certificate_left_s, ca_left_s) = super::certificates::left_s(node);
     Metrics {
+        certificate_left_s,
+        ca_left_s,
         version: env!("CARGO_PKG_VERSION"),
         uptime: node.uptime(),
         is_ready: api::control::Control::ready(node).is_ready(),

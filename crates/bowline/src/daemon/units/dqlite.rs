@@ -4,10 +4,9 @@ mod membership;
 
 use super::{Members, tls};
 use crate::daemon::error::NodeError;
-use crate::daemon::node::Formation;
 use ::store::Store;
 use api::dqlite::{Door, DoorOptions, SideDoor, StoreBackend, TlsDoor, Trust};
-use cluster::Transport;
+use cluster::{Keyring, Transport};
 use lifecycle::{Context, Deadline, Ready, Scope, Unit, UnitError};
 use membership::Directory;
 use rt::net::Listener;
@@ -23,14 +22,14 @@ pub(crate) struct DqliteUnit {
     address: String,
     /// Bound before the unit first started, so that its port could be announced.
     listener: Option<Listener>,
-    formation: Formation,
+    keys: Arc<Keyring>,
     doors: Option<Scope>,
 }
 
 impl DqliteUnit {
     /// `address` is bound again when the unit is restarted.
-    pub(crate) fn new(socket: PathBuf, address: String, listener: Listener, formation: Formation) -> Self {
-        Self { socket, address, listener: Some(listener), formation, doors: None }
+    pub(crate) fn new(socket: PathBuf, address: String, listener: Listener, keys: Arc<Keyring>) -> Self {
+        Self { socket, address, listener: Some(listener), keys, doors: None }
     }
 }
 
@@ -52,10 +51,9 @@ impl Unit for DqliteUnit {
             address: self.socket.display().to_string(),
             source,
         })?;
-        let identity = &self.formation.identity;
-        let trust = match identity.record.transport {
+        let trust = match self.keys.identity().record.transport {
             Transport::Tls => Trust::Tls(TlsDoor {
-                config: tls::listener(identity, &[])?,
+                tls: tls::listener(&self.keys, &[], &context.scope)?,
                 is_member: Arc::new(|shown| rpc::node_of(shown).is_ok()),
             }),
             Transport::Plain => Trust::Everybody,

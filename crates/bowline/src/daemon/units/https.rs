@@ -3,7 +3,7 @@
 use super::tls;
 use crate::daemon::error::NodeError;
 use api::control::{Entrance, Router};
-use cluster::{NodeIdentity, Transport};
+use cluster::{Keyring, Transport};
 use lifecycle::{Context, Deadline, Unit, UnitError};
 use rt::net::Listener;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub(crate) struct HttpsUnit {
     address: String,
     /// Bound before the unit first started, so that its port could be announced.
     listener: Option<Listener>,
-    identity: NodeIdentity,
+    keys: Arc<Keyring>,
     router: Router,
     serving: Option<Serving>,
 }
@@ -31,8 +31,8 @@ struct Serving {
 
 impl HttpsUnit {
     /// `address` is bound again when the unit is restarted.
-    pub(crate) fn new(address: String, listener: Listener, identity: NodeIdentity, router: Router) -> Self {
-        Self { address, listener: Some(listener), identity, router, serving: None }
+    pub(crate) fn new(address: String, listener: Listener, keys: Arc<Keyring>, router: Router) -> Self {
+        Self { address, listener: Some(listener), keys, router, serving: None }
     }
 }
 
@@ -49,8 +49,8 @@ impl Unit for HttpsUnit {
                 source,
             })?,
         };
-        let entrance = match self.identity.record.transport {
-            Transport::Tls => Entrance::Tls(tls::listener(&self.identity, &[b"http/1.1"])?),
+        let entrance = match self.keys.identity().record.transport {
+            Transport::Tls => Entrance::Tls(tls::listener(&self.keys, &[b"http/1.1"], &context.scope)?),
             Transport::Plain => Entrance::Trusted,
         };
         let stop = Arc::new(Notify::new());

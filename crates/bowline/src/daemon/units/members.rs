@@ -7,7 +7,7 @@ use crate::daemon::node::{Formation, blocking};
 use ::raft::RaftHost;
 use ::store::Store;
 use base::Fault;
-use cluster::{Cluster, ClusterConfig, Placement};
+use cluster::{Cluster, ClusterConfig, Keyring, Placement};
 use lifecycle::{Context, Deadline, Ready, Unit, UnitError};
 use rpc::Service;
 use rt::sync::watch;
@@ -28,6 +28,7 @@ pub(crate) struct Members {
 /// Follows the membership; on the leader makes it so.
 pub(crate) struct MembersUnit {
     formation: Formation,
+    keys: Arc<Keyring>,
     known: KnownMembers,
     on_dismissal: Arc<dyn Fn() + Send + Sync>,
     network: Option<Ready<Network>>,
@@ -35,8 +36,13 @@ pub(crate) struct MembersUnit {
 
 impl MembersUnit {
     /// `on_dismissal` is called when the node is no member any more.
-    pub(crate) fn new(formation: Formation, known: KnownMembers, on_dismissal: Arc<dyn Fn() + Send + Sync>) -> Self {
-        Self { formation, known, on_dismissal, network: None }
+    pub(crate) fn new(
+        formation: Formation,
+        keys: Arc<Keyring>,
+        known: KnownMembers,
+        on_dismissal: Arc<dyn Fn() + Send + Sync>,
+    ) -> Self {
+        Self { formation, keys, known, on_dismissal, network: None }
     }
 }
 
@@ -50,7 +56,7 @@ impl Unit for MembersUnit {
         if founding.is_some() {
             store.bootstrap(&identity.record.address).await.map_err(NodeError::Store)?;
         }
-        let config = ClusterConfig { identity, version: env!("CARGO_PKG_VERSION").to_owned() };
+        let config = ClusterConfig { keys: Arc::clone(&self.keys), version: env!("CARGO_PKG_VERSION").to_owned() };
         let sys_group = store.sys().group().clone();
         let mesh = network.mesh.clone();
         let cluster = Cluster::start(config, store.share(), sys_group, (*host).clone(), mesh, &context.scope)

@@ -2,9 +2,11 @@
 
 use crate::daemon::error::NodeError;
 use crate::daemon::switchboard::Switchboard;
+use cluster::{Keyring, NodeIdentity, Transport};
 use lifecycle::{Context, Deadline, Unit, UnitError};
-use rpc::{Identity, Mesh};
+use rpc::Mesh;
 use rt::net::Listener;
+use rt::sync::watch;
 use std::sync::Arc;
 
 /// What the others get: calls out, and a place to plug services in.
@@ -15,7 +17,7 @@ pub(crate) struct Network {
 
 /// Owns the listening socket and all connections to peers. First to start, last to stop.
 pub(crate) struct NetworkUnit {
-    identity: Box<dyn Fn() -> Result<Identity, NodeError> + Send>,
+    keys: Arc<Keyring>,
     address: String,
     /// Bound before the unit first started, so that its port could be announced.
     listener: Option<Listener>,
@@ -23,13 +25,9 @@ pub(crate) struct NetworkUnit {
 }
 
 impl NetworkUnit {
-    /// `identity` is asked at each start; `address` is bound again when the unit is restarted.
-    pub(crate) fn new(
-        identity: impl Fn() -> Result<Identity, NodeError> + Send + 'static,
-        address: String,
-        listener: Listener,
-    ) -> Self {
-        Self { identity: Box::new(identity), address, listener: Some(listener), mesh: None }
+    /// `address` is bound again when the unit is restarted.
+    pub(crate) fn new(keys: Arc<Keyring>, address: String, listener: Listener) -> Self {
+        Self { keys, address, listener: Some(listener), mesh: None }
     }
 }
 
@@ -46,7 +44,12 @@ impl Unit for NetworkUnit {
                 source,
             })?,
         };
-        let mesh = Mesh::new((self.identity)()?, &context.scope).map_err(NodeError::Identity)?;
+        let mut changes = self.keys.watch();
+        let first = Arc::clone(&changes.borrow_and_update());
+        let mesh = Mesh::new(first.mesh().map_err(NodeError::Cluster)?, &context.scope).map_err(NodeError::Identity)?;
+        if first.record.transport == Transport::Tls {
+            drop(context.scope.spawn_droppable("certificates", follow(changes, Arc::clone(&mesh))));
+        }
         let board = Switchboard::default();
         mesh.serve(listener, board.handlers());
         self.mesh = Some(Arc::clone(&mesh));
@@ -59,5 +62,17 @@ impl Unit for NetworkUnit {
             tracing::debug!(?report, "the network is down");
         }
         Ok(())
+    }
+}
+
+/// Lets new connections use the node's certificates as they are. Runs until it is dropped.
+async fn follow(mut changes: watch::Receiver<Arc<NodeIdentity>>, mesh: Arc<Mesh>) {
+    while changes.changed().await.is_ok() {
+        let now = Arc::clone(&changes.borrow_and_update());
+        let set = now.mesh().map_err(NodeError::Cluster).and_then(|now| Ok(mesh.set_identity(now)?));
+        if let Err(error) = set {
+            // They were checked before they were put in place.
+            tracing::error!(%error, "nodes are still greeted with the old certificate");
+        }
     }
 }
