@@ -6,7 +6,7 @@ use super::failure::Failure;
 use super::output::{Shape, data, talk};
 use crate::human;
 use crate::text::table::{Cell, Table};
-use api::control::{Authority, AuthorityPart, ClientError, RotateRequest, Rotation, RotationState};
+use api::control::{Authority, AuthorityInfo, AuthorityPart, ClientError, RotateRequest, Rotation, RotationState};
 use std::time::Duration;
 
 /// How often it is looked how far a rotation is.
@@ -88,37 +88,37 @@ fn short(fingerprint: &str) -> String {
 
 /// The CAs, and what a rotation waits for, in sentences.
 fn told(authority: &Authority) -> String {
-    let mut text = String::new();
-    for ca in &authority.authorities {
+    let line = |ca: &AuthorityInfo| {
         let part = match ca.part {
             AuthorityPart::Current => "",
             AuthorityPart::Coming => ", takes the place of the other",
             AuthorityPart::Going => ", goes",
         };
-        text += &format!("CA {}{part}, ends {}.\n", short(&ca.fingerprint), ca.ends.strftime("%Y-%m-%d"));
-    }
-    text + &authority.rotation.as_ref().map(waiting).unwrap_or_default()
+        format!("CA {}{part}, ends {}.\n", short(&ca.fingerprint), ca.ends.strftime("%Y-%m-%d"))
+    };
+    let lines: Vec<String> = authority.authorities.iter().map(line).collect();
+    lines.concat() + &authority.rotation.as_ref().map(waiting).unwrap_or_default()
 }
 
 fn waiting(rotation: &Rotation) -> String {
-    let mut text = format!("The CA is being replaced: {}.", step(rotation.state));
+    let mut sentences = vec![format!("The CA is being replaced: {}.", step(rotation.state))];
     if !rotation.waits_for.is_empty() {
         let verb = if rotation.waits_for.len() == 1 { "has" } else { "have" };
-        text += &format!(" {} {verb} not done it yet.", human::list(&rotation.waits_for));
+        sentences.push(format!("{} {verb} not done it yet.", human::list(&rotation.waits_for)));
     }
     if !rotation.access.is_empty() {
         let count = rotation.access.len() as u64;
         let tokens = human::count(count, "access token still pins", "access tokens still pin");
-        text += &format!(" {tokens} the old CA, of {}.", human::list(&rotation.access));
+        sentences.push(format!("{tokens} the old CA, of {}.", human::list(&rotation.access)));
     }
     if rotation.join_tokens > 0 {
         let tokens = human::count(rotation.join_tokens, "unused join token still pins", "unused join tokens still pin");
-        text += &format!(" {tokens} it.");
+        sentences.push(format!("{tokens} it."));
     }
     if !rotation.without.is_empty() {
-        text += &format!(" Not waited for: {}.", human::list(&rotation.without));
+        sentences.push(format!("Not waited for: {}.", human::list(&rotation.without)));
     }
-    text + "\n"
+    sentences.join(" ") + "\n"
 }
 
 fn next(context: &Context, rotation: &Rotation) {
@@ -159,7 +159,7 @@ mod tests {
     use super::*;
     use crate::text::style::Style;
     use crate::text::table::Shown;
-    use api::control::{AuthorityInfo, MemberCertificate};
+    use api::control::MemberCertificate;
     use base::NodeId;
     use jiff::Timestamp;
 
