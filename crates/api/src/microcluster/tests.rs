@@ -29,6 +29,8 @@ fn node(id: u64, https_address: &str, health: Health) -> NodeInfo {
         version: None,
         failure_domain: 0,
         weight: 0,
+        certificate_ends: None,
+        clock_ahead_ms: None,
     }
 }
 
