@@ -10,6 +10,7 @@ mod power;
 mod registers;
 mod rot;
 mod watching;
+mod witness;
 
 use crate::Scenario;
 
@@ -24,6 +25,7 @@ pub const ALL: &[Scenario] = &[
     power::SCENARIO,
     rot::SCENARIO,
     watching::SCENARIO,
+    witness::SCENARIO,
 ];
 
 /// The one of that name.

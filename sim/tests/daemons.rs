@@ -55,6 +55,11 @@ fn watchers_are_told_every_change_in_order() {
     one_seed_is_one_history("watching", 3..4);
 }
 
+#[test]
+fn daemons_keep_their_promises_with_two_machines_and_a_witness() {
+    one_seed_is_one_history("witness", 3..4);
+}
+
 /// An oracle that its mutant passes is none. The first seed is known to show it; every change of the product makes other histories, so
 /// that some more are tried.
 fn is_caught(scenario: &str, mutant: &str, seeds: std::ops::Range<u64>) {
@@ -87,6 +92,11 @@ fn a_database_left_behind_by_the_leader_of_sys_is_caught() {
 #[test]
 fn a_recovery_from_any_copy_at_hand_is_caught() {
     is_caught("lost", "cluster.recover-from-here", 4..44);
+}
+
+#[test]
+fn a_witness_that_votes_for_who_lacks_what_it_has_is_caught() {
+    is_caught("witness", "raft.witness-votes-for-anybody", 0..40);
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod authority;
 mod client;
 mod faces;
 pub(crate) mod guards;
+mod losses;
 pub mod metrics;
 pub mod openapi;
 mod ops;
@@ -32,6 +33,7 @@ pub use authority::{
 pub use axum::Router;
 pub use client::{Client, ClientError, NO_HOST, Remote, SqlStream};
 pub use faces::{Face, Faces};
+pub use losses::losses;
 pub use ops::{ByteStream, Control, Export};
 pub use problem::{DOOR_FULL, LEADER_AWAY, PAGES, Problem, ProblemKind};
 pub use recovery::{Recovery, RecoveryDatabase, RecoveryNode, RecoveryRequest};

@@ -28,7 +28,7 @@ use futures::FutureExt;
 use known_members::KnownMembers;
 use lifecycle::{Settings, Shutdown, Supervisor, UnitError, UnitOptions};
 use node::{Formation, Node, Running, Sockets};
-use raft::HostConfig;
+use raft::{HostConfig, Part};
 use rt::net::Listener;
 use sd_notify::NotifyState;
 use service_manager::ServiceManager;
@@ -203,8 +203,11 @@ fn compose(
     let network = NetworkUnit::new(Arc::clone(keys), sockets.rpc_address, sockets.rpc);
     let network = supervisor.add("network", network, (), options);
 
+    let (part, limits) =
+        if record.witness { (Part::Witness, config.sizes.log.of_a_witness()) } else { (Part::Data, config.sizes.log) };
     let raft = RaftUnit::new(HostConfig {
-        limits: config.sizes.log,
+        part,
+        limits,
         on_corruption: config.on_damaged_log,
         ..HostConfig::new(record.node, config.state_dir.join("log"))
     });

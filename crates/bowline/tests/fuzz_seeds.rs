@@ -129,8 +129,9 @@ fn cluster_messages() -> Vec<Vec<u8>> {
         out
     };
     let (token, secret, key) = (texts(&["0123abcd"]), [7; 32], [5; 32]);
-    // Name, address, dqlite address, HTTPS address, version, certificate request.
-    let who = texts(&["tern", "10.0.0.2:9601", "@bowline/2", "10.0.0.2:9602", "0.1.0", "request"]);
+    // Name, address, dqlite address, HTTPS address, version, whether as a witness, certificate request.
+    let who = texts(&["tern", "10.0.0.2:9601", "@bowline/2", "10.0.0.2:9602", "0.1.0"]);
+    let who = [who, vec![1], texts(&["request"])].concat();
     let pems = texts(&["cluster", "ca", "key", "certificate"]);
     let member = texts(&["alder", "10.0.0.1:9601"]);
     let announce = texts(&["10.0.0.2:9601", "@bowline/2", "10.0.0.2:9602", "0.1.0"]);

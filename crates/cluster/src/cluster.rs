@@ -10,7 +10,7 @@ mod rotating;
 mod service;
 
 pub use handover::hand_over;
-pub use recovery::{Recovery, Reseed};
+pub use recovery::{Recovery, Reseed, Stuck};
 pub use rotating::RotationView;
 
 use crate::authority::NodeKey;
@@ -67,7 +67,7 @@ pub(crate) struct Inner {
     pub(crate) record: NodeRecord,
     pub(crate) sys: Arc<dyn SysSql>,
     pub(crate) sys_group: Group,
-    host: RaftHost,
+    pub(crate) host: RaftHost,
     pub(crate) mesh: Arc<Mesh>,
     desk: Arc<Desk>,
     pub(crate) nudge: Notify,
@@ -377,6 +377,11 @@ impl std::fmt::Debug for Cluster {
 impl Inner {
     pub(crate) fn node(&self) -> NodeId {
         self.record.node
+    }
+
+    /// Whether this node is a witness.
+    pub(crate) fn is_witness(&self) -> bool {
+        self.record.witness
     }
 
     pub(crate) fn groups(&self) -> Vec<Group> {

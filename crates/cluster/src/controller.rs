@@ -158,6 +158,11 @@ struct Done {
 
 async fn pass(inner: &Inner, liveness: &mut Liveness, gave_away: &mut Option<Instant>) -> Result<Done, ClusterError> {
     let status = inner.sys_group.status();
+    if inner.is_witness() {
+        // What it leads it hands over at once; whoever leads then does this.
+        liveness.forget();
+        return Ok(Done { leading: false, settled: None, complete: true });
+    }
     if !leads(&status) {
         liveness.forget();
         let complete = let_follow(inner, &status).await;
@@ -177,7 +182,7 @@ async fn pass(inner: &Inner, liveness: &mut Liveness, gave_away: &mut Option<Ins
     let alive = liveness.alive(&inner.mesh, inner.node(), &nodes);
     if gave_away.is_none_or(|at| at.elapsed() >= GIVE_AWAY_EVERY)
         && let Some(failed) = failed_here(inner)
-        && let Some(to) = status.membership.all_voters().into_iter().find(|n| *n != inner.node() && alive.contains(n))
+        && let Some(to) = heir(inner, &status, &alive)
     {
         rt::sometimes!("roles: a node with a failed group gave its lead away");
         tracing::warn!(group = %failed, %to, "a group has failed on this node: another one leads from now on");
@@ -193,7 +198,8 @@ async fn pass(inner: &Inner, liveness: &mut Liveness, gave_away: &mut Option<Ins
         return Ok(Done { leading: false, settled: None, complete: false });
     }
     let assignment = assign(&members, &plan);
-    conform(&inner.sys_group, &assignment, Departures::Later).await?;
+    let of_sys = with_witnesses(&assignment, &members);
+    conform(&inner.sys_group, &of_sys, Departures::Later).await?;
     rt::sim_point!("roles.after_sys");
     tell_roles(inner, &members, &assignment).await;
     let groups = inner.groups();
@@ -201,7 +207,7 @@ async fn pass(inner: &Inner, liveness: &mut Liveness, gave_away: &mut Option<Ins
     let others = join_all(others.map(|group| conform_other(group, &assignment))).await;
     let complete = others.iter().all(|done| *done);
     if complete {
-        conform(&inner.sys_group, &assignment, Departures::Now).await?;
+        conform(&inner.sys_group, &of_sys, Departures::Now).await?;
         let_go(inner, &rows, &assignment).await?;
     }
     Ok(Done { leading: true, settled: Some(Arc::new(assignment)), complete })
@@ -230,10 +236,29 @@ fn failed_here(inner: &Inner) -> Option<GroupId> {
     inner.groups().iter().find(|group| failed(group)).map(Group::id)
 }
 
+/// Another voter that answers and can lead for good.
+fn heir(inner: &Inner, status: &GroupStatus, alive: &BTreeSet<NodeId>) -> Option<NodeId> {
+    let witnesses = inner.host.witnesses();
+    let can_lead = |node: &NodeId| *node != inner.node() && alive.contains(node) && !witnesses.contains(node);
+    status.membership.all_voters().into_iter().find(can_lead)
+}
+
+/// A witness that does not vote has a copy of `sys` all the same: it is how it knows the others, and the databases to come.
+fn with_witnesses(assignment: &Assignment, members: &[(&NodeRow, Member)]) -> Assignment {
+    let mut of_sys = assignment.clone();
+    for (row, member) in members.iter().filter(|(_, member)| member.witness && !member.leaving) {
+        of_sys.entry(member.node).or_insert_with(|| Place { role: Role::StandBy, address: row.address.clone() });
+    }
+    of_sys
+}
+
 fn member(row: &NodeRow, status: &GroupStatus) -> Member {
+    let role = role_in(&status.membership, row.node);
     Member {
         node: row.node,
-        role: role_in(&status.membership, row.node),
+        // It follows `sys`, and is spare to all other groups.
+        role: if row.witness && role == Role::StandBy { Role::Spare } else { role },
+        witness: row.witness,
         leaving: row.state == NodeRowState::Leaving,
         failure_domain: row.failure_domain,
         weight: row.weight,

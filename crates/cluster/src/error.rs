@@ -145,6 +145,12 @@ pub enum ClusterError {
         /// The cluster.
         cluster: String,
     },
+    /// Of all members only a witness is left.
+    #[error("only a witness is left, and it holds no database")]
+    OnlyWitness,
+    /// This node is a witness that has acknowledged more than any survivor has.
+    #[error("this node is a witness, and has acknowledged more than any machine that is left and keeps data")]
+    WitnessAhead,
     /// This node has no key of the cluster's CA.
     #[error("this node does not hold the key of the cluster's CA")]
     NoAuthority,
@@ -351,6 +357,8 @@ impl Fault for ClusterError {
             Self::File { .. } => code::FILE,
             Self::Damaged { .. } => code::DAMAGED,
             Self::AlreadyMember { .. } => code::ALREADY_MEMBER,
+            Self::OnlyWitness => code::ONLY_WITNESS,
+            Self::WitnessAhead => code::WITNESS_AHEAD,
             Self::NoAuthority => code::NO_AUTHORITY,
             Self::Certificate { .. } => code::CERTIFICATE,
             Self::Unreachable { .. } => code::UNREACHABLE,

@@ -52,6 +52,9 @@ pub struct NodeRecord {
     pub cluster: ClusterId,
     /// How it proves who it is.
     pub transport: Transport,
+    /// It keeps no data but `sys`: what it is for its whole life as a member.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub witness: bool,
 }
 
 impl NodeRecord {
@@ -65,6 +68,7 @@ impl NodeRecord {
             https_address: who.https_address.clone(),
             cluster,
             transport,
+            witness: who.witness,
         }
     }
 }

@@ -10,6 +10,7 @@ fn who(name: &str) -> crate::JoinAs {
         dqlite_address: "10.0.0.1:9000".to_owned(),
         https_address: "10.0.0.1:7443".to_owned(),
         version: "0.1.0".to_owned(),
+        witness: false,
     }
 }
 

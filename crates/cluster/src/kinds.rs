@@ -99,6 +99,7 @@ pub(crate) const NODES: Kind = Kind {
         column("address", "ROW.address", Form::Text, SELF, "Where other nodes reach it"),
         column("dqlite_address", "ROW.dqlite_address", Form::Text, SELF, "Where clients of the databases reach it"),
         column("https_address", "ROW.https_address", Form::Text, SELF, "Where clients of the API reach it"),
+        column("witness", "ROW.witness", Form::Integer, JOIN, "1 if it votes and keeps no data"),
         column("version", "ROW.version", Form::Text, SELF, "The version of its daemon"),
         column("fingerprint", "ROW.fingerprint", Form::Text, JOIN, "SHA-256 of its public key"),
         column("token", "ROW.token", Form::Text, JOIN, "The join token that let it in"),

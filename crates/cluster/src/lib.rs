@@ -33,7 +33,7 @@ pub use audit_rows::{AuditEntry, AuditOutcome, AuditRow};
 pub use authority::{Authority, NODE_LIFE};
 pub use certificate::Validity;
 pub use certificate_rows::CertificateRow;
-pub use cluster::{Cluster, ClusterConfig, Placement, Recovery, Reseed, RotationView, hand_over};
+pub use cluster::{Cluster, ClusterConfig, Placement, Recovery, Reseed, RotationView, Stuck, hand_over};
 pub use error::{ClusterError, PAGES, warning};
 pub use identity::{Credentials, NodeIdentity, NodeRecord, Transport};
 pub use join::client::{JoinAs, Joined, join};

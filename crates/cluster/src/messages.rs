@@ -202,6 +202,10 @@ pub(crate) struct GroupSurvey {
     pub(crate) runs: bool,
     /// Not damaged.
     pub(crate) is_whole: bool,
+    /// The last entry that its log has no longer.
+    pub(crate) purged: Option<LogPos>,
+    /// It is a witness, from which nothing goes on.
+    pub(crate) witness: bool,
 }
 
 /// Somebody has decided that a group shall go on from this member, whose log ends there.

@@ -72,9 +72,11 @@ pub struct NodeRow {
     pub weight: u64,
     /// When it came into its state, in seconds since the Unix epoch.
     pub since: i64,
+    /// It votes at most, and keeps no data but `sys`.
+    pub witness: bool,
 }
 
-const COLUMNS: &str = "id, name, address, dqlite_address, https_address, state, fingerprint, token, version, failure_domain, weight, since";
+const COLUMNS: &str = "id, name, address, dqlite_address, https_address, state, fingerprint, token, version, failure_domain, weight, since, witness";
 
 fn parse(row: &[Value]) -> Result<NodeRow, ClusterError> {
     let parsed = match row {
@@ -91,6 +93,7 @@ fn parse(row: &[Value]) -> Result<NodeRow, ClusterError> {
             Value::Integer(failure_domain),
             Value::Integer(weight),
             Value::Integer(since),
+            Value::Integer(witness),
         ] => NodeRowState::from_sql(state).map(|state| NodeRow {
             node: from_sql(*id),
             name: name.clone(),
@@ -104,6 +107,7 @@ fn parse(row: &[Value]) -> Result<NodeRow, ClusterError> {
             failure_domain: failure_domain.cast_unsigned(),
             weight: weight.cast_unsigned(),
             since: *since,
+            witness: *witness != 0,
         }),
         _ => None,
     };
@@ -168,7 +172,7 @@ pub(crate) async fn found(
     ));
     commands.push(Command::new(
         format!(
-            "INSERT OR IGNORE INTO nodes ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?8, 'member', ?5, NULL, ?6, ?1, 0, ?7)"
+            "INSERT OR IGNORE INTO nodes ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?8, 'member', ?5, NULL, ?6, ?1, 0, ?7, 0)"
         ),
         [
             to_sql(record.node).into(),

@@ -3,6 +3,10 @@
 //! Below three members one votes and the others stand by: two voters are worse than one, because the loss of either stops
 //! writes. From three on, as many vote as asked for (an odd number), then stand-bys, then spares. A role is moved only when
 //! that is needed: away from a member that is gone for long, leaving, or too many.
+//!
+//! A witness votes where its vote lets the cluster survive one loss more: with two members that keep data, or any even number below the
+//! voters that are asked for. One at most does, so that every majority has a member with data in it. It never stands by, and never leads
+//! longer than it must (ADR-11).
 
 use base::{NodeId, Role};
 use std::cmp::Reverse;
@@ -21,6 +25,8 @@ pub struct Member {
     pub failure_domain: u64,
     /// Between equals the lower weight gets the role.
     pub weight: u64,
+    /// It keeps no data.
+    pub witness: bool,
 }
 
 /// How many of each there should be.
@@ -62,7 +68,13 @@ pub enum Change {
 
 /// What has to change, in order: members that gain a role, then members that lose one. Empty when all is as it should be.
 /// Doing it and planning again gives an empty plan, as long as nobody comes, goes or dies meanwhile.
+///
+/// A witness that leads only hands over.
 pub fn plan(members: &[Member], alive: &BTreeSet<NodeId>, leader: NodeId, targets: Targets) -> Vec<Change> {
+    if members.iter().any(|member| member.node == leader && member.witness) {
+        let able = |m: &&Member| !m.witness && !m.leaving && m.role == Role::Voter && alive.contains(&m.node);
+        return members.iter().find(able).map(|heir| Change::Transfer { to: heir.node }).into_iter().collect();
+    }
     let staying: Vec<&Member> = members.iter().filter(|member| !member.leaving).collect();
     let is_alive = |member: &Member| alive.contains(&member.node) || member.node == leader;
     let voters = choose_voters(&staying, &is_alive, leader, targets);
@@ -87,7 +99,8 @@ pub fn plan(members: &[Member], alive: &BTreeSet<NodeId>, leader: NodeId, target
     let leaving: Vec<&Member> = members.iter().filter(|member| member.leaving).collect();
     if leaving.iter().any(|member| member.node == leader) {
         // The leader cannot take its own vote away: first somebody else must have one, then lead.
-        let heir = staying.iter().find(|m| m.role == Role::Voter && voters.contains(&m.node) && is_alive(m));
+        let can_lead = |m: &&&Member| m.role == Role::Voter && !m.witness && voters.contains(&m.node) && is_alive(m);
+        let heir = staying.iter().find(can_lead);
         if let Some(heir) = heir {
             return vec![Change::Transfer { to: heir.node }];
         }
@@ -107,12 +120,32 @@ fn voters_wanted(members: usize, targets: Targets) -> usize {
     if wanted.is_multiple_of(2) { wanted - 1 } else { wanted }
 }
 
+/// The witness whose vote helps, if there is one.
+fn choose_witness<'a>(
+    staying: &[&'a Member],
+    is_alive: &dyn Fn(&Member) -> bool,
+    targets: Targets,
+) -> Option<&'a Member> {
+    let (witnesses, data): (Vec<&Member>, Vec<&Member>) = staying.iter().copied().partition(|member| member.witness);
+    let rank = |m: &&Member| (!is_alive(m), m.role != Role::Voter, m.weight, m.node);
+    let witness = witnesses.into_iter().min_by_key(rank)?;
+    let able = data.iter().filter(|member| is_alive(member)).count();
+    let is_one_more = able >= 2 && able.is_multiple_of(2) && able < targets.voters;
+    // While the other one is away nobody can take the witness's place.
+    let is_away = |member: &&Member| member.role == Role::Voter && !is_alive(member);
+    let is_needed_still = able == 1 && witness.role == Role::Voter && data.iter().any(is_away);
+    (is_one_more || is_needed_still).then_some(witness)
+}
+
 fn choose_voters(
     staying: &[&Member],
     is_alive: &dyn Fn(&Member) -> bool,
     leader: NodeId,
     targets: Targets,
 ) -> BTreeSet<NodeId> {
+    let witness = choose_witness(staying, is_alive, targets).map(|witness| witness.node);
+    let staying: Vec<&Member> =
+        staying.iter().copied().filter(|member| !member.witness || Some(member.node) == witness).collect();
     let wanted = voters_wanted(staying.len(), targets);
     let (mut chosen, gone): (Vec<&Member>, Vec<&Member>) =
         staying.iter().copied().filter(|member| member.role == Role::Voter).partition(|member| is_alive(member));
@@ -149,7 +182,8 @@ fn choose_stand_bys(
     voters: &BTreeSet<NodeId>,
     targets: Targets,
 ) -> BTreeSet<NodeId> {
-    let mut pool: Vec<&Member> = staying.iter().copied().filter(|member| !voters.contains(&member.node)).collect();
+    let can_stand_by = |member: &&Member| !voters.contains(&member.node) && !member.witness;
+    let mut pool: Vec<&Member> = staying.iter().copied().filter(can_stand_by).collect();
     // Those who answer before those who do not; those who are stand-bys already before the others; a former voter next.
     let rank = |member: &Member| match member.role {
         Role::StandBy => 0,

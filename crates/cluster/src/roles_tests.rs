@@ -4,7 +4,7 @@ use super::*;
 use proptest::prelude::*;
 
 /// Members in one line: `1V* 2S! 3- 4V>`: id, role (Voter, Stand-by, - spare), then `*` leader, `!` not answering, `>` leaving,
-/// `@n` failure domain, `/n` weight.
+/// `@n` failure domain, `/n` weight, `w` witness.
 fn members(line: &str) -> (Vec<Member>, BTreeSet<NodeId>, NodeId) {
     let (mut all, mut alive, mut leader) = (Vec::new(), BTreeSet::new(), NodeId(0));
     for word in line.split_whitespace() {
@@ -25,7 +25,8 @@ fn members(line: &str) -> (Vec<Member>, BTreeSet<NodeId>, NodeId) {
             leader = node;
         }
         let (failure_domain, weight) = (number('@').unwrap_or(node.0), number('/').unwrap_or(0));
-        all.push(Member { node, role, leaving: marks.contains('>'), failure_domain, weight });
+        let (leaving, witness) = (marks.contains('>'), marks.contains('w'));
+        all.push(Member { node, role, leaving, failure_domain, weight, witness });
     }
     (all, alive, leader)
 }
@@ -102,6 +103,54 @@ fn the_rules_are_dqlites() {
 }
 
 #[test]
+fn a_witness_votes_where_that_helps() {
+    let table = [
+        // With one machine that keeps data it would only be one more to lose.
+        ("1V* 2-w", ""),
+        ("1V* 2Sw", "2-"),
+        // Two machines and a witness vote, all at once and not before all answer.
+        ("1V* 2S 3-w", "2V 3V"),
+        ("1V* 2- 3-w", "2V 3V"),
+        ("1V* 2V 3Vw", ""),
+        ("1V* 2S 3-w!", ""),
+        ("1V* 2S! 3-w", ""),
+        // Any one of them may be away.
+        ("1V* 2V 3Vw!", ""),
+        ("1V* 2V! 3Vw", ""),
+        // Three machines with data need no witness; it never stands by.
+        ("1V* 2V 3V 4-w", ""),
+        ("1V* 2V 3Vw 4-", "4V 3-"),
+        ("1V* 2V 3Vw 4S", "4V 3-"),
+        // When one of three is gone for long, it takes that one's place until it is back.
+        ("1V* 2V 3V! 4-w", "3S 4V"),
+        ("1V* 2V 3S! 4Vw", ""),
+        ("1V* 2V 3S 4Vw", "3V 4-"),
+        // A stand-by comes first.
+        ("1V* 2V 3V! 4S 5-w", "3S 4V"),
+        // One at most votes, and of two the one that answers.
+        ("1V* 2S 3-w 4-w", "2V 3V"),
+        ("1V* 2V 3Vw! 4-w", "4V 3-"),
+        ("1V* 2V 3Vw 4Vw", "4-"),
+        // Leaving: a witness, a machine beside it, the leader.
+        ("1V* 2V 3Vw>", "2S 3out"),
+        ("1V* 2V> 3Vw", "3- 2out"),
+        ("1V*> 2V 3Vw", "lead:2"),
+        ("1V*> 2V! 3Vw", ""),
+        // It hands over what it leads.
+        ("1V 2V 3V*w", "lead:1"),
+        ("1V! 2V 3V*w", "lead:2"),
+        ("1V! 2V! 3V*w", ""),
+    ];
+    for (line, expected) in table {
+        assert_eq!(changes(line, Targets::default()), expected, "{line}");
+    }
+    let five = Targets { voters: 5, stand_bys: 3 };
+    assert_eq!(changes("1V* 2V 3V 4S 5-w", five), "4V 5V", "four and a witness survive two losses");
+    assert_eq!(changes("1V* 2V 3V 4-w", five), "", "three and a witness survive no more than three");
+    assert_eq!(changes("1V* 2V 3V 4V 5Vw 6S", five), "6V 5-");
+}
+
+#[test]
 fn five_voters_can_be_asked_for_and_an_even_number_is_rounded_down() {
     let five = Targets { voters: 5, stand_bys: 3 };
     assert_eq!(changes("1V* 2V 3V 4S 5-", five), "4V 5V");
@@ -122,18 +171,21 @@ fn apply(members: &mut Vec<Member>, leader: &mut NodeId, changes: &[Change]) {
 }
 
 fn cluster() -> impl Strategy<Value = (Vec<Member>, BTreeSet<NodeId>, NodeId)> {
-    let member = (0..3_u8, any::<bool>(), proptest::bool::weighted(0.2), 0..3_u64, 0..3_u64);
+    let seldom = proptest::bool::weighted(0.2);
+    let member = (0..3_u8, any::<bool>(), seldom, 0..3_u64, 0..3_u64, seldom);
     (proptest::collection::vec(member, 1..9), 1..4_u64).prop_map(|(all, leader)| {
         let leader = NodeId(leader.min(u64::try_from(all.len()).unwrap()));
         let mut alive = BTreeSet::from([leader]);
-        let members = all.into_iter().zip(1..).map(|((role, up, leaving, failure_domain, weight), id)| {
+        let members = all.into_iter().zip(1..).map(|((role, up, leaving, failure_domain, weight, witness), id)| {
             let node = NodeId(id);
             if up {
                 alive.insert(node);
             }
             let role =
                 if node == leader { Role::Voter } else { [Role::Voter, Role::StandBy, Role::Spare][usize::from(role)] };
-            Member { node, role, leaving, failure_domain, weight }
+            let witness = witness && node != leader;
+            let role = if witness && role == Role::StandBy { Role::Spare } else { role };
+            Member { node, role, leaving, failure_domain, weight, witness }
         });
         (members.collect(), alive, leader)
     })
@@ -155,5 +207,13 @@ proptest! {
         let voters = members.iter().filter(|member| member.role == Role::Voter);
         let (up, down): (Vec<_>, Vec<_>) = voters.partition(|member| alive.contains(&member.node));
         prop_assert!(up.len() + down.len() <= 3 || members.iter().any(|member| member.leaving));
+        let witnesses = members.iter().filter(|member| member.witness);
+        let roles: Vec<Role> = witnesses.map(|member| member.role).collect();
+        prop_assert!(!roles.contains(&Role::StandBy), "a witness stands by: {members:?}");
+        let voting = roles.iter().filter(|role| **role == Role::Voter).count();
+        if voting > 0 && !members.iter().any(|member| member.leaving) {
+            let all = up.len() + down.len();
+            prop_assert!(voting == 1 && all >= 3, "{voting} witnesses among {all} voters: {members:?}");
+        }
     }
 }

@@ -21,7 +21,8 @@ pub const SCHEMA: &[&str] = &[
     version        TEXT NOT NULL,                   -- of its daemon, when it last said so
     failure_domain INTEGER NOT NULL,                -- nodes with the same number fail together
     weight         INTEGER NOT NULL,                -- between equals the lighter gets the role
-    since          INTEGER NOT NULL                 -- when it came into its state
+    since          INTEGER NOT NULL,                -- when it came into its state
+    witness        INTEGER NOT NULL DEFAULT 0 CHECK (witness IN (0, 1))  -- 1: it votes at most, and keeps no data but this database
 ) STRICT",
     "CREATE UNIQUE INDEX IF NOT EXISTS nodes_by_name ON nodes (name) WHERE state <> 'removed'",
     "CREATE UNIQUE INDEX IF NOT EXISTS nodes_by_address ON nodes (address) WHERE state <> 'removed'",

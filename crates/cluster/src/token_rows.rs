@@ -124,8 +124,8 @@ pub(crate) async fn redeem(sys: &dyn SysSql, request: &JoinRequest, key: Fingerp
     let unused = if rt::mutant!("cluster.trust-the-look") { "" } else { "AND used_by IS NULL" };
     let insert = Command::new(
         format!(
-            "INSERT INTO nodes (id, name, address, dqlite_address, https_address, state, fingerprint, token, version, failure_domain, weight, since) \
-             SELECT ?1, ?2, ?3, ?4, ?10, 'joining', ?5, ?6, ?7, ?1, 0, ?9 \
+            "INSERT INTO nodes (id, name, address, dqlite_address, https_address, state, fingerprint, token, version, failure_domain, weight, since, witness) \
+             SELECT ?1, ?2, ?3, ?4, ?10, 'joining', ?5, ?6, ?7, ?1, 0, ?9, ?11 \
              WHERE EXISTS (SELECT 1 FROM tokens WHERE id = ?6 AND secret_hash = ?8 {unused} AND expires > ?9 \
                            AND (name IS NULL OR name = ?2)) \
              AND NOT EXISTS (SELECT 1 FROM nodes WHERE state <> 'removed' AND (name = ?2 OR address = ?3)) \
@@ -142,6 +142,7 @@ pub(crate) async fn redeem(sys: &dyn SysSql, request: &JoinRequest, key: Fingerp
             request.secret.hash().into(),
             time.into(),
             request.who.https_address.as_str().into(),
+            i64::from(request.who.witness).into(),
         ],
     );
     let mark = Command::new(

@@ -3,9 +3,11 @@
 mod core;
 mod reseed;
 mod steward;
+mod witness;
 
 pub(crate) use self::core::{Core, is_leading};
 pub(crate) use steward::{Damage, run as steward, start, step_over_damage};
+pub(crate) use witness::{Standing, Witnesses};
 
 use crate::engine::serve::is_running;
 use crate::engine::{Data, Reply, change_error, write_error};
@@ -266,8 +268,12 @@ impl Group {
 
     /// The last entry in the log here: what this node could go on from.
     pub fn last_position(&self) -> Option<LogPos> {
-        let head = self.0.log.head(self.0.id);
-        head.last.max(head.purged)
+        self.0.last_entry()
+    }
+
+    /// The last entry that the log here has no longer. A member that ends before it cannot be brought up from this log.
+    pub fn purged_position(&self) -> Option<LogPos> {
+        self.0.log.head(self.0.id).purged
     }
 
     /// Makes this node the only member, for a group whose majority is lost for good. It goes on from its own log, of which `last` must be
@@ -306,7 +312,8 @@ impl Group {
         }
     }
 
-    /// Hands leadership to a voter (to the one most up to date if none is named) and waits until another node leads.
+    /// Hands leadership to a voter (to the one most up to date if none is named), never to a
+    /// [witness](crate::RaftHost::set_witnesses), and waits until another node leads.
     /// From the call on and for the rest of the term, [`lease`](Self::lease) gives no proof.
     pub async fn transfer_leadership(&self, to: Option<NodeId>) -> Result<(), ChangeError> {
         self.0.transfer(to, CHANGE_DEADLINE).await

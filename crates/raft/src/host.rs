@@ -3,7 +3,7 @@
 use crate::engine::machine::Machine;
 use crate::engine::serve::NOT_RUNNING;
 use crate::engine::wire;
-use crate::group::{Core, Damage};
+use crate::group::{Core, Damage, Standing, Witnesses};
 use crate::log::{Log, LogStats, Usage};
 use crate::{ChangeError, Group, OpenError, StateMachine};
 use base::{Disposition, GroupId, NodeId};
@@ -37,6 +37,8 @@ pub struct HostConfig {
     pub timing: Timing,
     /// What to do when the log is damaged in the middle.
     pub on_corruption: OnCorruption,
+    /// Whether this node leads as any other.
+    pub part: Part,
 }
 
 impl HostConfig {
@@ -48,8 +50,20 @@ impl HostConfig {
             limits: LogLimits::default(),
             timing: Timing::default(),
             on_corruption: OnCorruption::Refuse,
+            part: Part::Data,
         }
     }
+}
+
+/// What a node is among the voters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Part {
+    /// It keeps what it applies, and leads if it is elected.
+    #[default]
+    Data,
+    /// It keeps its log for the others' sake. It campaigns only where somebody else cannot be elected because of what is in that log,
+    /// and hands the lead over as soon as that one has it too (ADR-11).
+    Witness,
 }
 
 /// What [`RaftHost::open`] does with a log that is damaged in the middle.
@@ -80,6 +94,16 @@ pub struct LogLimits {
     pub cache_bytes: u64,
     /// How much a purge leaves behind the checkpoint of each group for members that lag.
     pub keep_bytes: u64,
+}
+
+impl LogLimits {
+    /// The same for a witness: its log is all that it has for a member that lags, so that it keeps eight times as much of it. It stays
+    /// within the hard limit.
+    #[must_use]
+    pub fn of_a_witness(self) -> Self {
+        let keep_bytes = self.keep_bytes.saturating_mul(8).min(self.hard_bytes / 2);
+        Self { soft_bytes: self.soft_bytes.max(keep_bytes.saturating_mul(2)).min(self.hard_bytes), keep_bytes, ..self }
+    }
 }
 
 impl Default for LogLimits {
@@ -140,6 +164,8 @@ struct Inner {
     groups: Mutex<BTreeMap<GroupId, Arc<Core>>>,
     /// How many groups were opened so far.
     opened: watch::Sender<u64>,
+    /// Members that keep no data.
+    witnesses: Arc<Witnesses>,
     /// The groups' tasks, and those that serve them.
     groups_scope: Scope,
     /// The log's writer: it ends after the groups.
@@ -159,6 +185,7 @@ impl RaftHost {
             mesh,
             groups: Mutex::default(),
             opened: watch::channel(0).0,
+            witnesses: Arc::default(),
             groups_scope,
             log_scope,
         });
@@ -220,6 +247,7 @@ impl RaftHost {
             machine,
             inner.config.timing,
             options,
+            Standing { part: inner.config.part, witnesses: Arc::clone(&inner.witnesses) },
             scope,
         );
         let core = Arc::new(core);
@@ -290,6 +318,21 @@ impl RaftHost {
     /// Changes with every group that is opened: those who look after all groups have one more to look at.
     pub fn watch_opened(&self) -> watch::Receiver<u64> {
         self.0.opened.subscribe()
+    }
+
+    /// Which members are witnesses: nobody hands the lead over to them. Whoever knows tells this again when it changes.
+    pub fn set_witnesses(&self, witnesses: BTreeSet<NodeId>) {
+        self.0.witnesses.set(witnesses);
+    }
+
+    /// The members that are known to be witnesses.
+    pub fn witnesses(&self) -> BTreeSet<NodeId> {
+        self.0.witnesses.get()
+    }
+
+    /// What this node is among the voters.
+    pub fn part(&self) -> Part {
+        self.0.config.part
     }
 
     /// Groups that the log knows, open or not.

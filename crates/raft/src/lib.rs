@@ -19,7 +19,7 @@ mod types;
 pub use engine::recode_message;
 pub use error::{ChangeError, MachineError, OpenError, PAGES, ProposeError, ReadError};
 pub use group::{Group, GroupState, GroupStatus, LeaseRead, PAYLOAD_MAX, Proposed};
-pub use host::{GroupOptions, HostConfig, LogLimits, OnCorruption, RaftHost, Timing};
+pub use host::{GroupOptions, HostConfig, LogLimits, OnCorruption, Part, RaftHost, Timing};
 pub use log::LogStats;
 pub use machine::{Checkpointer, SnapshotRemote, SnapshotSink, SnapshotSource, StateMachine};
 pub use types::{AppliedState, Committed, LogPos, MembershipView, Payload};

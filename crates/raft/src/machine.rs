@@ -49,6 +49,11 @@ pub trait Checkpointer: Send {
 
 /// A pinned view that other members pull from.
 pub trait SnapshotSource: Send + Sync {
+    /// Whether there is anything to pull. A witness keeps nothing of what it has applied: it offers nobody a snapshot.
+    fn is_there(&self) -> bool {
+        true
+    }
+
     /// Answers one request of a sink of the same kind of state machine. At most 1 MiB. May read from disk; it runs on a thread for
     /// blocking work. Requests come from another node: decode them totally.
     fn fetch(&self, request: Bytes) -> Result<Bytes, MachineError>;

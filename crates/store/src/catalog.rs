@@ -8,6 +8,7 @@ use crate::rows::Command;
 use crate::session::{Session, SessionOptions};
 use crate::{ReadLevel, StoreError, Value};
 use base::{DbName, GroupId, NodeId};
+use raft::Part;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -179,8 +180,16 @@ async fn pass(store: &Arc<Inner>, sweep: &mut Sweep) -> Result<(), StoreError> {
             note(&mut failed, database.name(), store.close_and_remove(&database).await);
         }
     }
+    for witnessed in store.all_witnessed().iter().filter(|witnessed| !list.wants(witnessed.group_id())) {
+        *sweep = Sweep::Due;
+        note(&mut failed, witnessed.name(), store.forget_witnessed(witnessed).await);
+    }
     for row in &list.rows {
-        note(&mut failed, &row.name, follow(store, row).await);
+        let followed = match store.part() {
+            Part::Data => follow(store, row).await,
+            Part::Witness => store.witness(row).await,
+        };
+        note(&mut failed, &row.name, followed);
     }
     if *sweep == Sweep::Due && failed.is_none() && store.sys().group().status().membership.since.is_some() {
         sweep_once(store, sweep).await;

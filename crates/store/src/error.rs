@@ -48,6 +48,14 @@ pub enum StoreError {
         /// The name.
         name: DbName,
     },
+    /// This node is a witness: it votes for the database and holds no copy of it.
+    #[error("this node is a witness and holds no copy of {name}{}", Elsewhere(*.leader))]
+    Witness {
+        /// The database.
+        name: DbName,
+        /// Who leads it, if this node knows.
+        leader: Option<NodeId>,
+    },
     /// The database exists already.
     #[error("database {name} exists already")]
     DatabaseExists {
@@ -206,6 +214,15 @@ impl std::fmt::Display for Seconds {
     }
 }
 
+/// Where else to ask.
+struct Elsewhere(Option<NodeId>);
+
+impl std::fmt::Display for Elsewhere {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.map_or(Ok(()), |leader| write!(f, ": node {leader} leads it"))
+    }
+}
+
 impl Fault for StoreError {
     fn code(&self) -> Code {
         match self {
@@ -246,6 +263,7 @@ impl Fault for StoreError {
             Self::RowTooLarge { .. } => Code("BL-STORE-023"),
             Self::WatchLost { .. } => Code("BL-STORE-024"),
             Self::WritesOnly { .. } | Self::OneStatement { .. } => Code("BL-STORE-022"),
+            Self::Witness { .. } => Code("BL-STORE-030"),
         }
     }
 
@@ -271,6 +289,7 @@ impl Fault for StoreError {
             Self::OutcomeUnknown => Disposition::Unknown,
             Self::TransactionIdle { .. }
             | Self::DatabaseExists { .. }
+            | Self::Witness { .. }
             | Self::SysIsPermanent { .. }
             | Self::Name(_)
             | Self::BadOption { .. }
@@ -442,5 +461,12 @@ pub const PAGES: &[ErrorPage] = &[
         cause: "The newest 20,000 changes of resources are kept. Who watches asked for some that are older; or for later ones than there are, as after \
                 `bowline recover`, when the last changes were lost with the machines that had them.",
         next: "List the resources again, and watch from the revision that the list names.",
+    },
+    ErrorPage {
+        code: Code("BL-STORE-030"),
+        title: "A witness holds no copy of the database",
+        cause: "A witness votes, so that two machines survive the loss of either; it keeps no data but the cluster's own. Writes over HTTP it passes on to the \
+                leader; what reads or moves a whole database is for a machine that has it.",
+        next: "`bowline node list` shows the others, and which of them leads: ask that one.",
     },
 ];

@@ -120,7 +120,7 @@ pub(crate) async fn serve(store: &Arc<Inner>, request: &Request) -> Result<Reply
         }
         Request::Query { database, command } => Reply::Rows(open(database)?.rows(&command.sql, &command.params).await?),
         Request::Opened { database, group } => {
-            let opened = rt::time::timeout(FORWARD_MAX, store.await_open(database, *group)).await;
+            let opened = rt::time::timeout(FORWARD_MAX, store.await_group(database, *group)).await;
             opened.map_err(|_elapsed| StoreError::ReadTimeout { waited: FORWARD_MAX })?;
             Reply::Done
         }

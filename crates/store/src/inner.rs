@@ -5,10 +5,10 @@ use crate::core::Core;
 use crate::database::{Database, Leadership, Phase};
 use crate::forward::{self, Request};
 use crate::machine::{Machine, decode_extra};
-use crate::{StoreConfig, StoreError, mend, replicator};
+use crate::{StoreConfig, StoreError, Witnessed, mend, replicator};
 use base::{DbName, GroupId, NodeId};
 use lifecycle::Scope;
-use raft::{GroupOptions, RaftHost};
+use raft::{GroupOptions, Part, RaftHost};
 use rpc::Mesh;
 use sqlite::PageStore;
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,6 +46,8 @@ pub(crate) struct Inner {
 #[derive(Debug)]
 struct Databases {
     by_name: BTreeMap<DbName, Open>,
+    /// On a witness: those that it votes for and does not hold.
+    witnessed: BTreeMap<DbName, Witnessed>,
     /// No more are opened.
     closing: bool,
 }
@@ -60,7 +62,8 @@ impl Inner {
         let name = DbName::sys();
         let sys = open(&config, &host, &mesh, &scope, name.clone(), GroupId::SYS).await?;
         let database = Arc::clone(&sys.database);
-        let open = Mutex::new(Databases { by_name: BTreeMap::from([(name, sys)]), closing: false });
+        let by_name = BTreeMap::from([(name, sys)]);
+        let open = Mutex::new(Databases { by_name, witnessed: BTreeMap::new(), closing: false });
         let catalog = scope.child("catalog");
         Ok(Arc::new(Self { config, host, mesh, scope, sys: database, open, moved: Notify::new(), catalog }))
     }
@@ -95,12 +98,74 @@ impl Inner {
         self.lock().by_name.get(name).map(|open| Arc::clone(&open.database))
     }
 
+    /// Whether this node keeps databases, or only votes.
+    pub(crate) fn part(&self) -> Part {
+        self.host.part()
+    }
+
     /// Why a database is not found here. While the store closes that says nothing of whether there is one.
     pub(crate) fn not_found(&self, name: &DbName) -> StoreError {
         if self.lock().closing {
             StoreError::NotOpen { state: "closing" }
+        } else if self.witnessed(name).is_some() {
+            StoreError::Witness { name: name.clone(), leader: self.leader_elsewhere(name) }
         } else {
             StoreError::NoSuchDatabase { name: name.clone() }
+        }
+    }
+
+    pub(crate) fn witnessed(&self, name: &DbName) -> Option<Witnessed> {
+        self.lock().witnessed.get(name).cloned()
+    }
+
+    pub(crate) fn all_witnessed(&self) -> Vec<Witnessed> {
+        self.lock().witnessed.values().cloned().collect()
+    }
+
+    /// Takes part in a database's group without its pages.
+    pub(crate) async fn witness(&self, row: &DatabaseRow) -> Result<(), StoreError> {
+        match self.witnessed(&row.name) {
+            Some(witnessed) if witnessed.group_id() == row.group_id => return Ok(()),
+            Some(_) => return Err(StoreError::DatabaseExists { name: row.name.clone() }),
+            None => {}
+        }
+        let dir = directory(&self.config, &row.name, row.group_id);
+        let opened = Witnessed::open(&self.host, dir, row.name.clone(), row.group_id).await?;
+        let is_late = {
+            let mut databases = self.lock();
+            if !databases.closing {
+                databases.witnessed.insert(row.name.clone(), opened.clone());
+            }
+            databases.closing
+        };
+        self.moved.notify_waiters();
+        if is_late {
+            opened.close().await;
+            return Err(StoreError::NotOpen { state: "closing" });
+        }
+        Ok(())
+    }
+
+    /// Leaves the group of a database that was dropped, as [`close_and_remove`](Self::close_and_remove).
+    pub(crate) async fn forget_witnessed(&self, witnessed: &Witnessed) -> Result<(), StoreError> {
+        witnessed.group().stop().await;
+        self.host.drop_group(witnessed.group_id()).await?;
+        self.remove_files(format!("{}.{}", witnessed.name(), witnessed.group_id())).await?;
+        self.lock().witnessed.remove(witnessed.name());
+        self.moved.notify_waiters();
+        Ok(())
+    }
+
+    /// Waits until this node takes part in a database's group, with its pages or without. Cancel-safe.
+    pub(crate) async fn await_group(&self, name: &DbName, group: GroupId) {
+        loop {
+            let moved = self.moved.notified();
+            let is_there = self.database(name).is_some_and(|database| database.group_id() == group)
+                || self.witnessed(name).is_some_and(|witnessed| witnessed.group_id() == group);
+            if is_there {
+                return;
+            }
+            moved.await;
         }
     }
 
@@ -210,10 +275,13 @@ impl Inner {
             databases.closing = true;
             databases.by_name.values().map(|open| (Arc::clone(&open.database), open.scope.clone())).collect()
         };
+        let witnessed = self.all_witnessed();
         self.catalog.stop(CLOSE_MAX).await;
+        futures::future::join_all(witnessed.iter().map(Witnessed::close)).await;
         let closing = all.iter().map(|(database, scope)| close(database, scope, WRITERS_MAX));
         futures::future::join_all(closing).await;
         self.lock().by_name.clear();
+        self.lock().witnessed.clear();
     }
 
     /// Asks the members that start a group to open it, so that its first election finds them.
@@ -265,8 +333,8 @@ async fn open(
     let group = host.open_group(group_id, Box::new(machine), GroupOptions { follow }).await?;
     let database = Arc::new(Database::new(name, group_id, group, core));
     let scope = scope.child("database");
-    scope.spawn_droppable("replicator", replicator::run(Arc::clone(&database)));
-    scope.spawn_droppable("mender", mend::run(Arc::clone(&database), Arc::clone(mesh)));
+    scope.spawn_droppable("replicator", replicator::run(Arc::clone(&database), host.part()));
+    scope.spawn_droppable("mender", mend::run(Arc::clone(&database), host.clone(), Arc::clone(mesh)));
     Ok(Open { database, scope })
 }
 

@@ -23,6 +23,7 @@ mod store;
 mod transfer;
 mod value;
 mod waiters;
+mod witness;
 
 pub use answers::{Outcome, WriteId};
 pub use catalog::{DatabaseRow, DatabaseState};
@@ -35,3 +36,4 @@ pub use session::{BadName, Columns, Fetch, Flow, Row, RowSink, Session, SessionO
 pub use sqlite::{InterruptHandle, Prepared, StatementId, ValueRef};
 pub use store::{Store, StoreConfig, TRANSACTION_BYTES_MAX, tables};
 pub use value::Value;
+pub use witness::Witnessed;

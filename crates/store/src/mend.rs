@@ -4,8 +4,10 @@ use crate::StoreError;
 use crate::database::Database;
 use crate::forward::{self, Reply, Request, Wanted};
 use base::NodeId;
+use raft::RaftHost;
 use rpc::Mesh;
 use sqlite::{PageHash, WantedPage};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,13 +15,13 @@ use std::time::Duration;
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 
 /// Runs until it is dropped.
-pub(crate) async fn run(database: Arc<Database>, mesh: Arc<Mesh>) {
+pub(crate) async fn run(database: Arc<Database>, host: RaftHost, mesh: Arc<Mesh>) {
     let mut damaged = database.pages().damaged();
     loop {
         let pages = damaged.borrow_and_update().clone();
         let mut is_left = false;
         for page in pages {
-            is_left |= mend(&database, &mesh, page).await.unwrap_or_else(|error| {
+            is_left |= mend(&database, &host, &mesh, page).await.unwrap_or_else(|error| {
                 tracing::info!(database = %database.name(), %page, %error, "a damaged page could not be mended yet");
                 true
             });
@@ -33,10 +35,10 @@ pub(crate) async fn run(database: Arc<Database>, mesh: Arc<Mesh>) {
 }
 
 /// Asks one member after the other for the page, the leader first. Whether it is still damaged.
-async fn mend(database: &Arc<Database>, mesh: &Mesh, page: base::PageNo) -> Result<bool, StoreError> {
+async fn mend(database: &Arc<Database>, host: &RaftHost, mesh: &Mesh, page: base::PageNo) -> Result<bool, StoreError> {
     let pages = database.pages().clone();
     let Some(wanted) = blocking(move || pages.wanted_or_forget(page)).await? else { return Ok(false) };
-    for node in others(database, mesh.node()) {
+    for node in others(database, host) {
         let request =
             Request::Page { database: database.name().clone(), group: database.group_id(), wanted: wanted.into() };
         let Ok(Reply::Page(Some(image))) = forward::ask(mesh, node, &request).await else { continue };
@@ -55,9 +57,12 @@ async fn mend(database: &Arc<Database>, mesh: &Mesh, page: base::PageNo) -> Resu
     Ok(true)
 }
 
-fn others(database: &Database, me: NodeId) -> Vec<NodeId> {
+/// Of the cluster's own database a witness has pages as well.
+fn others(database: &Database, host: &RaftHost) -> Vec<NodeId> {
     let status = database.group().status();
-    let mut others: Vec<NodeId> = status.membership.addresses.keys().copied().filter(|node| *node != me).collect();
+    let witnesses = if database.name().is_sys() { BTreeSet::new() } else { host.witnesses() };
+    let has_pages = |node: &NodeId| *node != host.node() && !witnesses.contains(node);
+    let mut others: Vec<NodeId> = status.membership.addresses.keys().copied().filter(has_pages).collect();
     others.sort_by_key(|node| Some(*node) != status.leader);
     others
 }

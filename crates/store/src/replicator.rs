@@ -17,7 +17,7 @@ use crate::machine::DONE;
 use base::Term;
 use bytes::Bytes;
 use futures::FutureExt as _;
-use raft::{GroupState, GroupStatus, ProposeError};
+use raft::{GroupState, GroupStatus, Part, ProposeError};
 use rt::sync::watch;
 use rt::time::Instant;
 use sqlite::Record;
@@ -31,8 +31,10 @@ const QUORUM_SILENCE_MAX: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Runs until the scope that it was spawned in is cancelled. A panic ends the reign, and the next one begins anew.
-pub(crate) async fn run(database: Arc<Database>) {
-    while AssertUnwindSafe(follow(&database)).catch_unwind().await.is_err() {
+///
+/// A witness runs no SQL: while it leads a group for the others' sake, it does not lead the database.
+pub(crate) async fn run(database: Arc<Database>, part: Part) {
+    while AssertUnwindSafe(follow(&database, part)).catch_unwind().await.is_err() {
         tracing::error!(database = %database.name(), "the replicator panicked; it starts again");
         rt::time::sleep(PAUSE).await;
     }
@@ -47,7 +49,7 @@ impl Drop for Ended<'_> {
     }
 }
 
-async fn follow(database: &Database) {
+async fn follow(database: &Database, part: Part) {
     let _ended = Ended(database);
     let mut status = database.group().watch();
     let mut applied = database.group().watch_applied();
@@ -58,7 +60,7 @@ async fn follow(database: &Database) {
         applied.borrow_and_update();
         let now = database.group().status();
         database.set_leadership(Leadership { leading: None, leader: now.leader });
-        let leads = now.state == GroupState::Leader;
+        let leads = part == Part::Data && now.state == GroupState::Leader;
         if leads && (if now.term == suspect { is_settled(database, &now).await } else { is_first_applied(&now) }) {
             lead(database, now.term, &mut status).await;
             lose(database, None);

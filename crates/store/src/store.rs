@@ -9,11 +9,11 @@ use crate::inner::Inner;
 use crate::resources;
 use crate::rows::{Command, Rows};
 use crate::session::{Session, SessionOptions};
-use crate::{ReadLevel, StoreError};
+use crate::{ReadLevel, StoreError, Witnessed};
 use base::{DbName, GroupId, NodeId};
 use futures::future::BoxFuture;
 use lifecycle::Scope;
-use raft::RaftHost;
+use raft::{Part, RaftHost};
 use rpc::{Handler, Mesh};
 use rt::time::Instant;
 use std::collections::BTreeMap;
@@ -119,11 +119,16 @@ impl Store {
 
     /// A database that is open on this node. One that is on the list and not open here yet, because the node has just started or the
     /// database was just created, is waited for; that there is none is only said by the newest list.
+    ///
+    /// On a witness it is an error that names the leader: see [`witnessed`](Self::witnessed).
     pub async fn opened(&self, name: &DbName) -> Result<Arc<Database>, StoreError> {
         let deadline = Instant::now() + OPEN_MAX;
         loop {
             if let Some(database) = self.database(name) {
                 return Ok(database);
+            }
+            if self.0.witnessed(name).is_some() {
+                return Err(self.0.not_found(name));
             }
             if rt::mutant!("api.answer-before-ready") {
                 return Err(StoreError::NoSuchDatabase { name: name.clone() });
@@ -151,7 +156,8 @@ impl Store {
         loop {
             let list = catalog::read(self.sys()).await?.unwrap_or_default();
             let open = self.databases();
-            let is_open = |name: &DbName| open.iter().any(|database| database.name() == name);
+            let is_open =
+                |name: &DbName| open.iter().any(|database| database.name() == name) || self.0.witnessed(name).is_some();
             if list.rows.iter().all(|row| is_open(&row.name)) {
                 return Ok(open);
             }
@@ -159,6 +165,24 @@ impl Store {
                 return Err(StoreError::NotOpen { state: "opening" });
             }
             rt::time::sleep(OPEN_LOOK).await;
+        }
+    }
+
+    /// Whether this node only votes, and holds `sys` alone.
+    pub fn is_witness(&self) -> bool {
+        self.0.part() == Part::Witness
+    }
+
+    /// The databases that this node votes for and does not hold, by name. Only a witness has any.
+    pub fn witnessed(&self) -> Vec<Witnessed> {
+        self.0.all_witnessed()
+    }
+
+    /// Who leads a database, as far as this node knows.
+    pub fn leader_of(&self, name: &DbName) -> Option<NodeId> {
+        match self.database(name) {
+            Some(database) => database.leadership().borrow().leader,
+            None => self.0.leader_elsewhere(name),
         }
     }
 
@@ -176,13 +200,21 @@ impl Store {
     /// Creates a database, started by the present voters, and waits until it takes writes. On any member.
     pub async fn create(&self, name: &DbName) -> Result<(), StoreError> {
         let group = self.list(name, DatabaseState::New).await?;
-        self.await_started(name, group).await?;
+        match self.0.part() {
+            Part::Data => drop(self.await_started(name, group).await?),
+            Part::Witness => self.await_served(name, group).await?,
+        }
         self.mark_ready(name, group).await
     }
 
     /// Creates a database with the contents of a plain SQLite file on this machine. On any member. If it fails, nothing of the
     /// database is left.
+    ///
+    /// Not on a witness: a file that it would have to carry may be larger than its disk.
     pub async fn import(&self, name: &DbName, file: &Path) -> Result<(), StoreError> {
+        if self.0.part() == Part::Witness {
+            return Err(StoreError::Witness { name: name.clone(), leader: self.leader_of(name) });
+        }
         let group = self.list(name, DatabaseState::Importing).await?;
         let filled = async {
             let database = self.await_started(name, group).await?;
@@ -248,6 +280,25 @@ impl Store {
         rt::time::timeout(CREATE_MAX, started).await.map_err(|_| StoreError::ReadTimeout { waited: CREATE_MAX })?
     }
 
+    /// Waits until a listed database, which this node does not hold, serves where it is led.
+    async fn await_served(&self, name: &DbName, group: GroupId) -> Result<(), StoreError> {
+        let served = async {
+            self.0.await_group(name, group).await;
+            loop {
+                if let Some(leader) = self.0.leader_elsewhere(name) {
+                    let is_open =
+                        call(&self.0, leader, &Request::Opened { database: name.clone(), group }).await.is_ok();
+                    let reads = Command::new("SELECT 1", []);
+                    if is_open && self.query(name, ReadLevel::Linearizable, reads).await.is_ok() {
+                        return;
+                    }
+                }
+                rt::time::sleep(NOT_LEADER_RETRY).await;
+            }
+        };
+        rt::time::timeout(CREATE_MAX, served).await.map_err(|_| StoreError::ReadTimeout { waited: CREATE_MAX })
+    }
+
     async fn mark_ready(&self, name: &DbName, group: GroupId) -> Result<(), StoreError> {
         let sql = "UPDATE databases SET state = 'ready' WHERE group_id = ?1";
         let ready = Command::new(sql, [catalog::group_value(group)]);
@@ -310,7 +361,7 @@ impl Store {
     }
 
     /// Reads a whole result: this node's own copy at any level but linearizable, which is read where the database is led
-    /// if this node does not hold it.
+    /// if this node does not hold it; a witness has every level read there.
     pub async fn query(&self, database: &DbName, level: ReadLevel, command: Command) -> Result<Rows, StoreError> {
         if self.database(database).is_some() {
             let mut session = self.session(database, SessionOptions { read: level, ..SessionOptions::default() })?;
@@ -325,7 +376,10 @@ impl Store {
     /// Runs a request where the database is led. While no leader is known, or the one asked says it is none, it is tried
     /// again: nothing was done then.
     async fn at_leader(&self, name: &DbName, request: Request) -> Result<Reply, StoreError> {
-        let database = self.opened(name).await?;
+        let database = match self.opened(name).await {
+            Err(StoreError::Witness { .. }) => return self.at_leader_elsewhere(name, request).await,
+            database => database?,
+        };
         let mut leadership = database.leadership();
         let deadline = Instant::now() + FORWARD_MAX;
         loop {
@@ -343,6 +397,24 @@ impl Store {
                     if matches!(changed, Ok(Err(_closed))) {
                         return Err(StoreError::NotOpen { state: "closing" });
                     }
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// As [`at_leader`](Self::at_leader), on a witness. The leader may be known a moment before it opens the database, or before it may write.
+    async fn at_leader_elsewhere(&self, name: &DbName, request: Request) -> Result<Reply, StoreError> {
+        let deadline = Instant::now() + FORWARD_MAX;
+        loop {
+            let done = match self.0.leader_elsewhere(name) {
+                Some(leader) => call(&self.0, leader, &request).await,
+                None => Err(StoreError::NotLeader { leader: None }),
+            };
+            match done {
+                Err(error) if error.is_not_leader() && Instant::now() < deadline => {
+                    rt::sometimes!("witness: a request was sent to the leader again");
+                    rt::time::sleep(NOT_LEADER_RETRY).await;
                 }
                 done => return done,
             }

@@ -32,6 +32,8 @@ pub struct Metrics {
     pub uptime: Duration,
     /// Whether everything serves.
     pub is_ready: bool,
+    /// Whether it is a witness, once it is a member.
+    pub is_witness: Option<bool>,
     /// The units by name, each with where it is.
     pub units: Vec<(&'static str, Lane)>,
     /// The other members by name.
@@ -57,8 +59,8 @@ pub struct DatabaseMetrics {
     pub is_leading: bool,
     /// Its group.
     pub group: GroupStatus,
-    /// Its pages.
-    pub pages: sqlite::Stats,
+    /// Its pages; a witness has none.
+    pub pages: Option<sqlite::Stats>,
 }
 
 impl DatabaseMetrics {

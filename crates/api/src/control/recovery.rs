@@ -13,7 +13,8 @@ use std::sync::Arc;
 /// What a recovery would do, or has done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Recovery {
-    /// The members that do not answer, by name: they are given up.
+    /// The members that do not answer, by name: they are given up. So is a witness that has acknowledged more than all that do, for
+    /// it would never agree to less.
     pub lost: Vec<RecoveryNode>,
     /// The members that do.
     pub survivors: Vec<RecoveryNode>,
@@ -29,6 +30,9 @@ pub struct RecoveryNode {
     pub node: NodeId,
     /// Its name.
     pub name: String,
+    /// It is given up although it answers: it is the witness.
+    #[serde(default)]
+    pub is_ahead: bool,
 }
 
 /// What a database goes on from.
@@ -40,6 +44,9 @@ pub struct RecoveryDatabase {
     pub from: String,
     /// How many entries of its log that survivor has.
     pub entries: u64,
+    /// How many entries after those the witness has acknowledged: they are lost.
+    #[serde(default)]
+    pub lost_entries: u64,
 }
 
 /// The order to recover.

@@ -1,11 +1,11 @@
 //! The API from end to end: client, HTTP on a Unix socket, routes, and a node that keeps its databases in memory.
 
+mod resources;
+
 use crate::control::access::{AccessRole, Credential, Grant, Peer};
 use crate::control::metrics::Metrics;
 use crate::control::openapi::{OPERATIONS, Operation};
-use crate::control::resources::{
-    ChangeInfo, ChangeStream, Changes, ResourceInfo, ResourcePage, ResourcePatch, WatchLine,
-};
+use crate::control::resources::{ChangeInfo, ChangeStream, Changes, ResourceInfo, ResourcePage, ResourcePatch};
 use crate::control::sql::{SessionWanted, SqlDone, SqlRows, SqlSession};
 use crate::control::{
     AccessInfo, AccessIssued, AccessRequest, AuditInfo, Audited, Authority, ByteStream, Client, ClientError, Control,
@@ -42,7 +42,14 @@ impl Node {
         let files = self.files.lock().unwrap();
         let file =
             files.get(name).ok_or_else(|| Problem::new(&PAGES[2], ProblemKind::NotFound, format!("no {name}")))?;
-        Ok(DatabaseInfo { name: name.clone(), bytes: file.len() as u64, version: 1, leader: None, copies: 1 })
+        Ok(DatabaseInfo {
+            name: name.clone(),
+            bytes: file.len() as u64,
+            version: 1,
+            is_here: true,
+            leader: None,
+            copies: 1,
+        })
     }
 }
 
@@ -71,6 +78,7 @@ impl Control for Node {
             version: "test".to_owned(),
             uptime_ms: 0,
             nodes: vec![],
+            losses: vec![],
             databases: 0,
             database_bytes: 0,
             log_bytes: 0,
@@ -403,8 +411,14 @@ async fn a_database_file_goes_in_and_comes_out_as_it_was() {
 #[tokio::test]
 async fn a_handler_that_panics_costs_its_own_connection_only() {
     with_node(NodeState::Ready, async |client, _| {
-        let request =
-            JoinRequest { token: "bl1.x".into(), name: None, address: None, dqlite_address: None, https_address: None };
+        let request = JoinRequest {
+            token: "bl1.x".into(),
+            name: None,
+            address: None,
+            dqlite_address: None,
+            https_address: None,
+            witness: false,
+        };
         assert!(matches!(client.join(&request).await, Err(ClientError::Broken { .. })));
         assert!(client.status().await.is_ok());
     })
@@ -479,42 +493,6 @@ async fn every_operation_is_there_and_takes_the_role_that_the_table_says() {
     for wrong in [Some("else"), Some("")] {
         assert_eq!(asked(&router, "GET", "/v1/status", wrong).await, (401, "BL-API-010".to_owned()));
     }
-}
-
-#[tokio::test]
-async fn a_watch_begins_with_a_bookmark_leaves_out_other_kinds_and_ends_with_its_reason() {
-    with_node(NodeState::Ready, async |client, _| {
-        let mut lines = Vec::new();
-        let kinds = ["nodes".to_owned()];
-        let ended = client.watch(Some(3), &kinds, |line| {
-            lines.push(line);
-            std::ops::ControlFlow::Continue(())
-        });
-        assert_eq!(problem(ended.await).message, "the node stops");
-        match lines.as_slice() {
-            [WatchLine::Bookmark { bookmark: 3 }, WatchLine::Change(change)] => {
-                assert_eq!((change.revision, change.kind.as_str(), change.name.as_str()), (4, "nodes", "n4"));
-            }
-            other => panic!("{other:?}"),
-        }
-        let unknown = client.watch(None, &["planets".to_owned()], |_| std::ops::ControlFlow::Continue(())).await;
-        assert_eq!(problem(unknown).code, "BL-API-013");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn what_is_no_resource_or_comes_in_another_way_is_refused_by_name() {
-    with_node(NodeState::Ready, async |client, _| {
-        assert_eq!(client.kinds().await.unwrap().len(), cluster::kinds().len());
-        assert_eq!(problem(client.resources("planets", None, 10).await).code, "BL-API-013");
-        assert_eq!(problem(client.resources("nodes", None, 10).await).message, "asked for 10 nodes");
-        let gone = problem(client.resource("nodes", "box9").await);
-        assert_eq!((gone.kind, gone.code.as_str()), (ProblemKind::NotFound, "BL-API-014"));
-        let (status, body) = say(&client, "POST /v1/resources/nodes").await;
-        assert_eq!(status, 400, "{body}");
-    })
-    .await;
 }
 
 /// Like [`asked`], in the words that clients of microcluster read: the status, what sort of answer, and its text.

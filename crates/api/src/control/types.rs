@@ -59,6 +59,9 @@ pub struct NodeInfo {
     /// What it does for the databases.
     #[schemars(schema_with = "super::openapi::role")]
     pub role: Role,
+    /// It keeps no data but the cluster's own database `sys`. Its role is voter where its vote helps, and spare else.
+    #[serde(default)]
+    pub witness: bool,
     /// Whether it answers.
     pub health: Health,
     /// Whether it leads `sys`, and with it the databases.
@@ -209,6 +212,9 @@ pub struct Status {
     pub uptime_ms: u64,
     /// All members, this one included, by name.
     pub nodes: Vec<NodeInfo>,
+    /// What the loss of a machine would mean, and what to do about it, a sentence each: told with two machines that keep data, and with a witness.
+    #[serde(default)]
+    pub losses: Vec<String>,
     /// How many databases there are, `sys` not counted.
     pub databases: u64,
     /// The bytes of all databases on this node, `sys` included.
@@ -257,6 +263,8 @@ pub enum TroubleKind {
     Failed,
     /// Its log was damaged: it catches up, and has no vote until then.
     WithoutVote,
+    /// Nobody can lead it: a machine that is away has what the witness has acknowledged, and the witness cannot give it to the others.
+    BehindWitness,
     /// Its voters are being changed: until that is done, a write needs a majority of the old ones and of the new ones.
     VotersChange,
 }
@@ -348,6 +356,9 @@ pub struct JoinRequest {
     pub dqlite_address: Option<String>,
     /// As in a request to start a cluster.
     pub https_address: Option<String>,
+    /// As a witness, which votes and keeps no data.
+    #[serde(default)]
+    pub witness: bool,
 }
 
 impl std::fmt::Debug for JoinRequest {
@@ -438,14 +449,21 @@ pub struct DatabaseInfo {
     /// Its name.
     #[schemars(with = "String")]
     pub name: DbName,
-    /// Its size in bytes.
+    /// Its size in bytes; 0 on a witness, which holds no copy of it.
     pub bytes: u64,
-    /// The number of its committed state: how many commits it has seen.
+    /// The number of its committed state: how many commits it has seen; 0 on a witness.
     pub version: u64,
+    /// Whether this node holds a copy of it.
+    #[serde(default = "is_here")]
+    pub is_here: bool,
     /// The name of the node that leads it, if this node knows one.
     pub leader: Option<String>,
     /// How many members hold a copy.
     pub copies: u64,
+}
+
+fn is_here() -> bool {
+    true
 }
 
 /// Create a database.
@@ -521,6 +539,7 @@ mod tests {
             id: NodeId(id),
             name: format!("box{id}"),
             role,
+            witness: false,
             health,
             leader: id == 1,
             address: format!("10.0.0.{id}:7440"),

@@ -84,6 +84,10 @@ impl<M: Membership> StoreBackend<M> {
             self.await_leading(self.store.sys()).await?;
         }
         if self.store.database(name).is_none() {
+            // A client that asks for this member's own copy; all others have been sent to the leader.
+            if self.store.is_witness() {
+                return Err(StoreError::Witness { name: name.clone(), leader: self.store.leader_of(name) }.into());
+            }
             if options.read_only {
                 return Err(StoreError::NoSuchDatabase { name: name.clone() }.into());
             }
@@ -157,10 +161,13 @@ impl<M: Membership> Backend for StoreBackend<M> {
 
     async fn dump(&self, name: &str) -> Result<StoreDump, Refusal> {
         let name = DbName::new(name).map_err(StoreError::from)?;
-        let database = self
-            .store
-            .database(&name)
-            .ok_or_else(|| Refusal::new(FailureCode::NOT_FOUND, format!("no database named {name}")))?;
+        let missing = || {
+            if self.store.is_witness() {
+                return StoreError::Witness { name: name.clone(), leader: self.store.leader_of(&name) }.into();
+            }
+            Refusal::new(FailureCode::NOT_FOUND, format!("no database named {name}"))
+        };
+        let database = self.store.database(&name).ok_or_else(missing)?;
         Ok(StoreDump { view: Arc::new(database.pages().pin_committed()), next: 1 })
     }
 }

@@ -239,7 +239,9 @@ async fn setup(State(control): Node, Input(setup): Input<Setup>) -> Done {
             control.init(InitRequest { name, address, dqlite_address: None, https_address }).await?;
         }
         (false, token) if !token.is_empty() => {
-            control.join(JoinRequest { token, name, address, dqlite_address: None, https_address }).await?;
+            control
+                .join(JoinRequest { token, name, address, dqlite_address: None, https_address, witness: false })
+                .await?;
         }
         (true, _) => {
             return Err(malformed("the request asks to bootstrap and has a join token: it is one or the other"));

@@ -21,6 +21,7 @@ fn node(id: u64, https_address: &str, health: Health) -> NodeInfo {
         id: NodeId(id),
         name: format!("box{id}"),
         role: if id == 3 { Role::StandBy } else { Role::Voter },
+        witness: false,
         health,
         leader: id == 1,
         address: "box:7440".to_owned(),

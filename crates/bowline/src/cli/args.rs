@@ -178,6 +178,9 @@ pub struct InitArgs {
 pub struct JoinArgs {
     /// What `bowline token add` printed on a member; `-` reads it from standard input
     pub token: String,
+    /// Join as a witness: it votes, keeps no data, and lets two other machines survive the loss of either
+    #[arg(long)]
+    pub witness: bool,
     /// How the node presents itself.
     #[command(flatten)]
     pub identity: IdentityArgs,

@@ -47,7 +47,11 @@ fn table(databases: &[DatabaseInfo]) -> Table {
     for database in databases {
         table.row([
             Cell::new(&database.name),
-            Cell::new(human::bytes(database.bytes)).raw(database.bytes),
+            if database.is_here {
+                Cell::new(human::bytes(database.bytes)).raw(database.bytes)
+            } else {
+                Cell::new("-").raw("")
+            },
             Cell::new(database.copies),
             Cell::new(database.leader.as_deref().unwrap_or("-")),
             Cell::new(database.version),
@@ -73,7 +77,8 @@ async fn check(context: &Context, name: Option<&str>) -> Result<(), Failure> {
     let client = context.client();
     let names = match name {
         Some(name) => vec![parse(name)?],
-        None => client.databases().await?.into_iter().map(|database| database.name).collect(),
+        // A witness has its copy of `sys`, and no others.
+        None => client.databases().await?.into_iter().filter(|d| d.is_here).map(|database| database.name).collect(),
     };
     let mut checks = Vec::new();
     for name in &names {

@@ -133,7 +133,14 @@ async fn form(context: &Context, directory: &Path, names: &[String]) -> Result<V
             }
             Some(first) => {
                 let token = first.token_add(&TokenRequest { valid_s: Some(600), name: name.clone() }).await?.token;
-                let request = JoinRequest { token, name, address: None, dqlite_address: None, https_address: None };
+                let request = JoinRequest {
+                    token,
+                    name,
+                    address: None,
+                    dqlite_address: None,
+                    https_address: None,
+                    witness: false,
+                };
                 node.join(&request).await?;
             }
         }
@@ -206,6 +213,7 @@ mod tests {
             id: NodeId(id.into()),
             name: format!("node{id}"),
             role: Role::Voter,
+            witness: false,
             health: Health::Up,
             leader: id == 1,
             address: format!("127.0.0.1:{}", 40_000 + id),

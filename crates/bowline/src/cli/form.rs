@@ -35,7 +35,10 @@ pub(super) async fn join(context: &Context, args: JoinArgs) -> Result<(), Failur
     }
     daemon_process::ensure(context, &args.listen).await?;
     let IdentityArgs { name, address, dqlite_address, https_address } = args.identity;
-    let formed = context.client().join(&JoinRequest { token, name, address, dqlite_address, https_address }).await?;
+    let formed = context
+        .client()
+        .join(&JoinRequest { token, name, address, dqlite_address, https_address, witness: args.witness })
+        .await?;
     let bowline = context.bowline();
     context.output.outcome(&formed, &formed.node.name, &joined_line(&formed.node, &formed.nodes))?;
     if let Some(warning) = formed.clock_ahead_ms.and_then(|ahead| clocks_differ(ahead, rt::time::wall())) {
@@ -62,20 +65,33 @@ fn ready_line(formed: &Formed, elapsed: Duration) -> String {
 fn joined_line(node: &NodeInfo, nodes: &[NodeInfo]) -> String {
     let names = |role| nodes.iter().filter(|n| n.role == role).map(|n| n.name.as_str()).collect::<Vec<_>>();
     let voters = names(Role::Voter);
+    let data = nodes.iter().filter(|n| !n.witness).count();
     let survives = voters.len().saturating_sub(1) / 2;
     let promise = match survives {
         0 => format!(
-            "Losing {} now stops writes. Next: add a third machine.",
+            "Losing {} now stops writes. Next: {}.",
             if let [only] = voters.as_slice() {
                 (*only).to_owned()
             } else {
                 format!("any of {}", human::list(&voters))
-            }
+            },
+            if data < 2 { "add a second machine that keeps data" } else { "add a third machine or a witness" }
         ),
         1 => "The cluster survives the loss of any one machine.".to_owned(),
         n => format!("The cluster survives the loss of any {n} machines."),
     };
     match node.role {
+        Role::Voter if node.witness => {
+            format!("{} joined as witness; voters are now {}. {promise}", node.name, voters.join(", "))
+        }
+        _ if node.witness => {
+            let vote = match data {
+                0 | 1 => "it votes once two machines keep data",
+                2 => "it votes when all three machines answer",
+                _ => "it is idle as long as so many machines keep data",
+            };
+            format!("{} joined as witness; {vote}. {promise}", node.name)
+        }
         Role::Voter => format!("{} joined; voters are now {}. {promise}", node.name, voters.join(", ")),
         role => format!(
             "{} joined as {role} ({} of {}). {promise}",
@@ -129,6 +145,7 @@ mod tests {
             id: NodeId(id),
             name: format!("box{id}"),
             role,
+            witness: false,
             health: Health::Up,
             leader: id == 1,
             address: format!("10.0.0.{id}:7440"),
@@ -151,7 +168,7 @@ mod tests {
         };
         assert_eq!(
             line(&[Voter, StandBy]),
-            "box2 joined as stand-by (1 voter of 2). Losing box1 now stops writes. Next: add a third machine."
+            "box2 joined as stand-by (1 voter of 2). Losing box1 now stops writes. Next: add a third machine or a witness."
         );
         assert_eq!(
             line(&[Voter, Voter, Voter]),
@@ -174,6 +191,25 @@ mod tests {
         assert_eq!(clocks_differ(-59_000, now), None);
         let both = [90_000, -3 * 3_600_000].map(|ahead| clocks_differ(ahead, now).unwrap());
         insta::assert_snapshot!(both.concat());
+    }
+
+    #[test]
+    fn a_witness_that_joins_says_whether_it_votes() {
+        use Role::{Spare, StandBy, Voter};
+        let line = |roles: &[Role]| {
+            let mut nodes: Vec<_> = (1..).zip(roles).map(|(id, role)| node(id, *role)).collect();
+            nodes.last_mut().unwrap().witness = true;
+            joined_line(nodes.last().unwrap(), &nodes)
+        };
+        insta::assert_snapshot!(
+            [
+                line(&[Voter, Voter, Voter]),
+                line(&[Voter, Spare]),
+                line(&[Voter, StandBy, Spare]),
+                line(&[Voter, Voter, Voter, Spare])
+            ]
+            .join("\n")
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::{Context, confirm};
 use crate::text::style::Tone;
 use crate::text::table::{Cell, Table};
 use api::control::{ClientError, Health, NodeInfo, NodeRequest, NodeState, Parted};
+use base::Role;
 use std::time::Duration;
 
 /// How long the daemon may take to put aside what it had of the cluster, and to answer again.
@@ -84,9 +85,13 @@ pub(super) async fn leave(context: &Context, how: &LeaveArgs) -> Result<(), Fail
 
 /// What the cluster survives without the node. By the number of those who stay: their roles may still move.
 fn parted_line(parted: &Parted) -> String {
+    let witnesses = parted.nodes.iter().filter(|node| node.witness).count();
     let promise = match parted.nodes.len() {
+        2 if witnesses > 0 => {
+            "One machine that keeps data is left, and a witness: losing it loses its databases. Next: add another machine."
+        }
         0 | 1 => "One machine is left: losing it loses its databases. Next: add another machine.",
-        2 => "Two machines are left: losing the one that votes stops writes. Next: add a third machine.",
+        2 => "Two machines are left: losing the one that votes stops writes. Next: add a third machine or a witness.",
         _ => "The cluster still survives the loss of any one machine.",
     };
     format!("{} left. {promise}", parted.name)
@@ -116,7 +121,7 @@ pub(super) fn table(nodes: &[NodeInfo]) -> Table {
     for node in nodes {
         table.row([
             Cell::new(&node.name),
-            Cell::new(node.role),
+            Cell::new(role(node)),
             health(node.health),
             Cell::new(if node.leader { "yes" } else { "-" }),
             Cell::new(&node.address),
@@ -133,6 +138,15 @@ pub(super) fn table(nodes: &[NodeInfo]) -> Table {
         ]);
     }
     table
+}
+
+/// What a node does, in a word. A witness without a vote is idle.
+fn role(node: &NodeInfo) -> String {
+    match (node.witness, node.role) {
+        (true, Role::Voter) => "witness".to_owned(),
+        (true, _) => "witness, idle".to_owned(),
+        (false, role) => role.to_string(),
+    }
 }
 
 /// A word for the health, in its colour.

@@ -46,13 +46,26 @@ fn listed(nodes: &[RecoveryNode]) -> String {
 /// The steps, each on a line with its number.
 fn planned(plan: &Recovery) -> String {
     let (survivors, lost) = (listed(&plan.survivors), listed(&plan.lost));
-    let head = match plan.lost.as_slice() {
-        [] => format!("PLAN recover    all of {survivors} answer, but databases have lost their majority"),
-        _ => format!("PLAN recover    no answer from {lost}; left: {survivors}"),
+    let (ahead, silent): (Vec<RecoveryNode>, Vec<RecoveryNode>) =
+        plan.lost.iter().cloned().partition(|node| node.is_ahead);
+    let witness = match ahead.as_slice() {
+        [] => String::new(),
+        ahead => format!("; the witness {} has acknowledged more than is left, and goes too", listed(ahead)),
+    };
+    let head = match silent.as_slice() {
+        [] => format!("PLAN recover    all of {survivors} answer, but databases have lost their majority{witness}"),
+        silent => format!("PLAN recover    no answer from {}{witness}; left: {survivors}", listed(silent)),
     };
     let databases = plan.databases.iter().map(|database| {
         let entries = human::count(database.entries, "entry", "entries");
-        format!("go on with {} as {} has it ({entries} of its log)", database.name, database.from)
+        let lost = match database.lost_entries {
+            0 => String::new(),
+            lost => format!(
+                "; {} after them, which the witness had acknowledged, are lost",
+                human::count(lost, "entry", "entries")
+            ),
+        };
+        format!("go on with {} as {} has it ({entries} of its log{lost})", database.name, database.from)
     });
     let removal = (!plan.lost.is_empty()).then(|| format!("take {lost} out of the cluster"));
     let steps: Vec<String> =

@@ -72,11 +72,15 @@ fn render(status: &Status, shown: Shown, style: Style) -> String {
             style.paint(Tone::Warn, &format!("{message} ({code}).")) + &format!("\n  Next: {next}.\n")
         })
         .collect();
+    let losses = match status.losses.as_slice() {
+        [] => String::new(),
+        sentences => format!("\n{}\n", sentences.join("\n")),
+    };
     let more = match (shown, &status.cluster) {
         (Shown::Wide, Some(cluster)) => format!("\ncluster {cluster}, bowline {}\n", status.version),
         _ => String::new(),
     };
-    [verdict, state, troubles.concat(), warnings.concat(), members, more].concat()
+    [verdict, state, troubles.concat(), warnings.concat(), members, losses, more].concat()
 }
 
 fn said(Trouble { database, kind, why }: &Trouble) -> String {
@@ -84,6 +88,7 @@ fn said(Trouble { database, kind, why }: &Trouble) -> String {
         TroubleKind::Suspended => format!("Database {database} is suspended here until the disk takes writes: {why}"),
         TroubleKind::Failed => format!("Database {database} is down here until the daemon is started again: {why}"),
         TroubleKind::WithoutVote => format!("Database {database} has no vote here until it has caught up: {why}"),
+        TroubleKind::BehindWitness => format!("Database {database} waits for a machine that is away: {why}"),
         TroubleKind::VotersChange => format!("Database {database} changes its voters: {why}"),
     }
 }
@@ -111,7 +116,7 @@ fn units(units: &[UnitStatus]) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use api::control::{Health, NodeInfo, Reboot};
+    use api::control::{Health, NodeInfo, Reboot, losses};
     use base::{NodeId, Role};
 
     fn member(id: u64, role: Role, health: Health) -> NodeInfo {
@@ -119,6 +124,7 @@ mod tests {
             id: NodeId(id),
             name: format!("box{id}"),
             role,
+            witness: false,
             health,
             leader: id == 1,
             address: format!("10.0.0.{id}:7440"),
@@ -148,6 +154,7 @@ mod tests {
             cluster: nodes.first().map(|_| "7f2k93qd".to_owned()),
             version: "0.1.0".into(),
             uptime_ms: 11_520_000,
+            losses: losses(&nodes),
             nodes,
             databases: 2,
             database_bytes: 13_002_342,
@@ -167,6 +174,17 @@ mod tests {
         insta::assert_snapshot!("one_of_three_down", text(&status(NodeState::Ready, three(Down)), Shown::Wide));
         insta::assert_snapshot!("unformed", text(&status(NodeState::Unformed, vec![]), Shown::Always));
         insta::assert_snapshot!("starting", text(&status(NodeState::Starting, three(Up)), Shown::Always));
+    }
+
+    #[test]
+    fn with_two_machines_it_says_what_a_loss_means_and_with_a_witness_that_any_one_may_go() {
+        use Health::Up;
+        let two = vec![member(1, Role::Voter, Up), member(2, Role::StandBy, Up)];
+        let witness = NodeInfo { witness: true, ..member(3, Role::Voter, Up) };
+        let with_witness = vec![member(1, Role::Voter, Up), member(2, Role::Voter, Up), witness];
+        let text = |nodes| render(&status(NodeState::Ready, nodes), Shown::Always, Style::Plain);
+        insta::assert_snapshot!("two_machines", text(two));
+        insta::assert_snapshot!("two_machines_and_a_witness", text(with_witness));
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod recovery;
 mod resources;
 mod sessions;
 mod sql;
+mod witness;
 
 use super::node::{Names, Node, Phase};
 use api::control::access::{Credential, Grant};
@@ -23,13 +24,14 @@ use api::control::{
     AccessInfo, AccessIssued, AccessRequest, AuditInfo, Audited, Authority, ByteStream, Control, Created,
     DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Export, Faces, Formed, InitRequest,
     JoinRequest, NodeInfo, NodeRequest, NodeState, Parted, Problem, ProblemKind, Readiness, Reboot, Recovery,
-    RecoveryRequest, RoleTargets, RotateRequest, Status, TokenInfo, TokenIssued, TokenRequest, UnitStatus,
+    RecoveryRequest, RoleTargets, RotateRequest, Status, TokenInfo, TokenIssued, TokenRequest, UnitStatus, losses,
 };
-use base::{DbName, Fault};
+use base::{DbName, Fault, NodeId};
 use cluster::{AuditOutcome, Cluster};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use lifecycle::Lane;
+use std::collections::BTreeSet;
 use store::resources::Kind;
 use store::{Command, SessionOptions, Store, StoreError, WriteId};
 
@@ -54,6 +56,17 @@ impl Node {
     fn cluster(&self) -> Result<Cluster, Problem> {
         let members = self.units().and_then(|units| units.members.get());
         members.map(|m| m.cluster.clone()).ok_or_else(|| problem(&StoreError::NotOpen { state: self.not_open() }))
+    }
+
+    /// Whether this node is a witness.
+    fn is_witness(&self) -> bool {
+        self.units().is_some_and(|units| units.record.witness)
+    }
+
+    /// The members that keep no data.
+    fn witnesses(&self) -> BTreeSet<NodeId> {
+        let raft = self.units().and_then(|units| units.raft.get());
+        raft.map(|raft| raft.witnesses()).unwrap_or_default()
     }
 
     fn not_open(&self) -> &'static str {
@@ -97,10 +110,16 @@ impl Control for Node {
             let record = self.units().map(|units| units.record.clone());
             let nodes = membership::list(self).await.unwrap_or_default();
             let databases = self.store().map(|store| store.databases()).unwrap_or_default();
+            let witnessed = self.store().map(|store| store.witnessed()).unwrap_or_default();
+            let groups = || {
+                let here = databases.iter().map(|database| (database.name(), database.group()));
+                here.chain(witnessed.iter().map(|witnessed| (witnessed.name(), witnessed.group())))
+            };
             let bytes = |database: &std::sync::Arc<store::Database>| {
                 u64::from(database.pages().pin_committed().pages()) * sqlite::PAGE_SIZE as u64
             };
-            let troubles = self.store().map(|store| databases::troubles(&store)).unwrap_or_default();
+            let mut troubles = self.store().map(|store| databases::troubles(&store)).unwrap_or_default();
+            troubles.extend(witness::troubles(self).await);
             let reboot = match &record {
                 Some(_) if nodes.is_empty() => Reboot::unknown(),
                 Some(record) => Reboot::judge(&nodes, record.node).unless(&troubles),
@@ -116,10 +135,11 @@ impl Control for Node {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 uptime_ms: millis(self.uptime()),
                 warnings: certificates::warnings(self, &nodes).await,
+                losses: losses(&nodes),
                 nodes,
-                databases: databases.len().saturating_sub(1) as u64,
+                databases: (databases.len().saturating_sub(1) + witnessed.len()) as u64,
                 database_bytes: databases.iter().map(bytes).sum(),
-                log_bytes: databases.iter().map(|d| d.group().watch().borrow().log_bytes).sum(),
+                log_bytes: groups().map(|(_, group)| group.watch().borrow().log_bytes).sum(),
                 troubles,
                 units: Control::units(self),
             })

@@ -30,3 +30,4 @@ mod sql_over_http;
 mod stops;
 mod transcript;
 mod watchers;
+mod witness;

@@ -1,8 +1,8 @@
-//! Tells the mesh where the members are, and whom to answer no more, as the rows of `sys` say.
+//! Tells the mesh where the members are, and whom to answer no more, and Raft who are witnesses, as the rows of `sys` say.
 
 use super::Inner;
 use crate::ClusterError;
-use crate::node_rows::{self, NodeRowState};
+use crate::node_rows::{self, NodeRow, NodeRowState};
 use base::NodeId;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -30,6 +30,8 @@ pub(super) async fn follow(inner: Arc<Inner>) {
 
 async fn pass(inner: &Inner) -> Result<(), ClusterError> {
     let rows = node_rows::all(inner.sys.as_ref(), ReadLevel::Local).await?;
+    let is_member = |row: &&NodeRow| row.state != NodeRowState::Removed;
+    inner.host.set_witnesses(rows.iter().filter(is_member).filter(|row| row.witness).map(|row| row.node).collect());
     let mut removed = BTreeSet::<NodeId>::new();
     for row in rows {
         match row.state {

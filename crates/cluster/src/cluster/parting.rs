@@ -64,7 +64,8 @@ fn may_go(leaver: &NodeRow, rows: &[NodeRow], answering: &BTreeSet<NodeId>, forc
     let name = || leaver.name.clone();
     let staying: Vec<&NodeRow> =
         rows.iter().filter(|row| row.state == NodeRowState::Member && row.node != leaver.node).collect();
-    if staying.is_empty() {
+    // A witness has nothing to go on with.
+    if staying.iter().all(|row| row.witness) {
         return Err(ClusterError::LastMember { name: name() });
     }
     if force {
@@ -109,6 +110,7 @@ mod tests {
             failure_domain: id,
             weight: 0,
             since: 0,
+            witness: false,
         }
     }
 

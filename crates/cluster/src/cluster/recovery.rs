@@ -3,6 +3,9 @@
 //!
 //! Nothing here is kept: what is to be done follows from what the survivors have. A recovery that was cut off is done again, and finds
 //! less to do. Two at once would choose two survivors for one database: each survivor helps one of them only, and a recovery needs all.
+//!
+//! Nothing goes on from a witness: it has no pages. One whose log has entries that no survivor has, and cannot be given any more, is given
+//! up with the lost: it would never agree to less than it has acknowledged. It may join again. ADR-11.
 
 use super::Cluster;
 use crate::messages::{FORM, GO_ON_ALONE, GoOnAlone, GroupSurvey, SURVEY, Survey, SurveyAnswer, decode, encode};
@@ -32,8 +35,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// What a recovery would do, or has done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recovery {
-    /// The members that do not answer, by name.
+    /// The members that do not answer, by name, and a witness that has acknowledged more than all that do.
     pub lost: Vec<NodeRow>,
+    /// Of these the witnesses, which answer.
+    pub ahead: BTreeSet<NodeId>,
     /// The members that do, by name.
     pub survivors: Vec<NodeRow>,
     /// The groups without a majority, `sys` first.
@@ -49,6 +54,19 @@ pub struct Reseed {
     pub from: NodeId,
     /// The last entry that it has.
     pub last: LogPos,
+    /// How many entries after that one a witness has acknowledged: they are lost.
+    pub lost: u64,
+}
+
+/// A group that nobody can lead, because a member that keeps data ended before the log of the witness begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stuck {
+    /// The group.
+    pub group: GroupId,
+    /// The witness.
+    pub witness: NodeId,
+    /// How many entries it has after those that any survivor has.
+    pub entries: u64,
 }
 
 /// What each survivor has of each group.
@@ -59,6 +77,13 @@ impl Cluster {
     pub async fn recovery(&self) -> Result<Recovery, ClusterError> {
         let (rows, surveys) = self.look().await?;
         self.judge(rows, &surveys)
+    }
+
+    /// The groups that wait for a member which is away although a majority answers: only that one has what a witness has acknowledged and
+    /// cannot give to the others. Cancel-safe.
+    pub async fn stuck(&self) -> Result<Vec<Stuck>, ClusterError> {
+        let (_, surveys) = self.look().await?;
+        Ok(stuck(&surveys))
     }
 
     /// Makes every database go on, and takes the lost members out of the cluster; says what was done. Answers when it is done, or after
@@ -78,6 +103,12 @@ impl Cluster {
         }
         let recovery = self.judge(rows, &surveys)?;
         let until = Instant::now() + patience;
+        if recovery.groups.iter().all(|reseed| reseed.group != GroupId::SYS) {
+            // It lives: nobody shall take those who go into a group that has gone on without them.
+            for row in recovery.lost.iter().filter(|row| row.state == NodeRowState::Member) {
+                node_rows::part(self.0.sys.as_ref(), row.node, row.state).await?;
+            }
+        }
         // `sys` first: it is the first of the groups, and the others follow its leader.
         for reseed in &recovery.groups {
             self.go_on_alone(reseed).await?;
@@ -118,17 +149,35 @@ impl Cluster {
     }
 
     fn judge(&self, rows: Vec<NodeRow>, surveys: &Surveys) -> Result<Recovery, ClusterError> {
+        if surveys.values().flat_map(BTreeMap::values).all(|survey| survey.witness) {
+            return Err(ClusterError::OnlyWitness);
+        }
+        let given_up = ahead(surveys);
+        if given_up.contains(&self.0.node()) {
+            return Err(ClusterError::WitnessAhead);
+        }
+        let everybody = surveys;
+        let (left, witnesses): (Surveys, Surveys) =
+            everybody.clone().into_iter().partition(|(node, _)| !given_up.contains(node));
+        let surveys = &left;
         // What a spare says of the members would be from nowhere.
         if !has_members(surveys, self.0.node()) {
             let others = surveys.keys().copied().filter(|node| has_members(surveys, *node));
             return Err(ClusterError::NoCopy { others: others.collect() });
         }
-        let groups = reseeds(self.0.node(), surveys);
+        let mut groups = reseeds(self.0.node(), surveys);
+        // What the witness that goes keeps alive needs no more than that it goes in order.
+        groups.retain(|reseed| !is_alive(everybody, reseed.group));
+        for reseed in &mut groups {
+            let acknowledged = witnesses.values().filter_map(|groups| groups.get(&reseed.group)?.last).max();
+            reseed.lost =
+                acknowledged.filter(|last| *last > reseed.last).map_or(0, |last| after(last, Some(reseed.last)));
+        }
         let (survivors, lost): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| surveys.contains_key(&row.node));
         if groups.is_empty() {
             return Err(ClusterError::MajorityThere { lost: lost.into_iter().map(|row| row.name).collect() });
         }
-        Ok(Recovery { lost, survivors, groups })
+        Ok(Recovery { lost, ahead: given_up, survivors, groups })
     }
 
     async fn survey(&self, node: NodeId, to_recover: bool) -> Result<BTreeMap<GroupId, GroupSurvey>, ClusterError> {
@@ -178,6 +227,8 @@ impl super::Inner {
                 members_since: status.membership.since,
                 runs: !matches!(status.state, GroupState::Failed(_) | GroupState::Stopped | GroupState::Suspended(_)),
                 is_whole: !status.is_quarantined,
+                purged: group.purged_position(),
+                witness: self.is_witness(),
             }
         });
         Ok(groups.collect())
@@ -206,28 +257,93 @@ fn has_members(surveys: &Surveys, node: NodeId) -> bool {
     surveys.get(&node).and_then(|groups| groups.get(&GroupId::SYS)).is_some_and(|sys| !sys.voters.is_empty())
 }
 
+/// How many entries there are up to `last` after `other`.
+fn after(last: LogPos, other: Option<LogPos>) -> u64 {
+    last.index.0.saturating_sub(other.map_or(0, |other| other.index.0))
+}
+
+/// A group on a witness that has more than any survivor that keeps data.
+struct Ahead {
+    witness: NodeId,
+    last: LogPos,
+    /// The most that a survivor has.
+    best: Option<LogPos>,
+    purged: Option<LogPos>,
+}
+
+impl Ahead {
+    /// Whether the witness's log no longer meets that of the survivor. Of `sys` a witness has pages as well.
+    fn is_beyond_reach(&self, group: GroupId) -> bool {
+        let reaches = self.purged.is_none_or(|purged| self.best.is_some_and(|best| best.index >= purged.index));
+        group != GroupId::SYS && !reaches
+    }
+}
+
+fn all_groups(surveys: &Surveys) -> BTreeSet<GroupId> {
+    surveys.values().flat_map(|groups| groups.keys().copied()).collect()
+}
+
+fn witnesses_ahead(surveys: &Surveys, group: GroupId) -> Vec<Ahead> {
+    let here = || surveys.iter().filter_map(|(node, groups)| Some((*node, groups.get(&group)?)));
+    let best = here().filter(|(_, survey)| survey.runs && !survey.witness).filter_map(|(_, survey)| survey.last).max();
+    let witnesses = here().filter(|(_, survey)| survey.runs && survey.witness && survey.last > best);
+    let ahead = |(witness, survey): (NodeId, &GroupSurvey)| {
+        Some(Ahead { witness, last: survey.last?, best, purged: survey.purged })
+    };
+    witnesses.filter_map(ahead).collect()
+}
+
+/// The groups that nobody can lead although they have their majority.
+fn stuck(surveys: &Surveys) -> Vec<Stuck> {
+    let groups = all_groups(surveys).into_iter();
+    let ahead = groups.flat_map(|group| witnesses_ahead(surveys, group).into_iter().map(move |ahead| (group, ahead)));
+    let beyond = ahead.filter(|(group, ahead)| ahead.is_beyond_reach(*group));
+    beyond
+        .map(|(group, ahead)| Stuck { group, witness: ahead.witness, entries: after(ahead.last, ahead.best) })
+        .collect()
+}
+
+/// The witnesses that would keep a group from going on: they have what no survivor has, and cannot give it.
+fn ahead(surveys: &Surveys) -> BTreeSet<NodeId> {
+    let of_group = |group: GroupId| {
+        let has_majority = has_majority(surveys, group);
+        let ahead = witnesses_ahead(surveys, group).into_iter();
+        ahead.filter(move |ahead| !has_majority || ahead.is_beyond_reach(group)).map(|ahead| ahead.witness)
+    };
+    all_groups(surveys).into_iter().flat_map(of_group).collect()
+}
+
+/// Whether a group has or will have a leader.
+fn is_alive(surveys: &Surveys, group: GroupId) -> bool {
+    has_majority(surveys, group) && stuck(surveys).iter().all(|stuck| stuck.group != group)
+}
+
+/// Whether enough voters of a group are there, by the newest members that any survivor knows.
+fn has_majority(surveys: &Surveys, group: GroupId) -> bool {
+    let has = |node: &NodeId| surveys.get(node).and_then(|groups| groups.get(&group));
+    let newest = surveys.values().filter_map(|groups| groups.get(&group)).max_by_key(|survey| survey.members_since);
+    let votes = |node: &&NodeId| has(node).is_some_and(|survey| survey.runs && survey.is_whole);
+    let agrees = |set: &BTreeSet<NodeId>| set.iter().filter(votes).count() > set.len() / 2;
+    newest.is_some_and(|newest| newest.voters.iter().all(agrees))
+}
+
 /// Which groups have lost their majority, and from whom each goes on: who has the newest entry has all that any of the others knows to
 /// be committed. Of equals the one that was asked, so that few nodes lead.
 fn reseeds(this: NodeId, surveys: &Surveys) -> Vec<Reseed> {
-    let groups: BTreeSet<GroupId> = surveys.values().flat_map(|groups| groups.keys().copied()).collect();
     let reseed = |group: GroupId| {
-        let has = |node: &NodeId| surveys.get(node).and_then(|groups| groups.get(&group));
-        let here = || surveys.keys().filter_map(|node| Some((*node, has(node)?)));
-        let newest = here().max_by_key(|(_, survey)| survey.members_since)?.1;
-        let votes = |node: &&NodeId| has(node).is_some_and(|survey| survey.runs && survey.is_whole);
-        let has_majority = |set: &BTreeSet<NodeId>| set.iter().filter(votes).count() > set.len() / 2;
-        if newest.voters.iter().all(has_majority) {
+        if has_majority(surveys, group) {
             return None;
         }
-        let able = here().filter(|(_, survey)| survey.runs);
+        let here = surveys.iter().filter_map(|(node, groups)| Some((*node, groups.get(&group)?)));
+        let able = here.filter(|(_, survey)| survey.runs && !survey.witness);
         let newest_here = |(node, survey): &(NodeId, &GroupSurvey)| {
             let last = survey.last.filter(|_| !rt::mutant!("cluster.recover-from-here"));
             (last, survey.is_whole, *node == this)
         };
         let (from, survey) = able.max_by_key(newest_here)?;
-        Some(Reseed { group, from, last: survey.last? })
+        Some(Reseed { group, from, last: survey.last?, lost: 0 })
     };
-    groups.into_iter().filter_map(reseed).collect()
+    all_groups(surveys).into_iter().filter_map(reseed).collect()
 }
 
 #[cfg(test)]
@@ -247,6 +363,8 @@ mod tests {
             members_since: Some(at(1, since)),
             runs: true,
             is_whole: true,
+            purged: None,
+            witness: false,
         }
     }
 
@@ -280,5 +398,46 @@ mod tests {
         let down = GroupSurvey { runs: false, ..three(at(1, 9)) };
         assert_eq!(verdict(1, &[(1, down.clone()), (2, three(at(1, 5)))]), Some((2, at(1, 5))));
         assert_eq!(verdict(1, &[(1, down)]), None);
+    }
+
+    /// Node 3 is the witness; what of its log is purged, and where it and the survivor end.
+    fn with_witness(purged: u64, witness: u64, survivor: u64) -> Surveys {
+        let three = |last| survey(last, &[&[1, 2, 3]], 0);
+        let of_witness = GroupSurvey { purged: Some(at(1, purged)), witness: true, ..three(at(1, witness)) };
+        [(2, three(at(1, survivor))), (3, of_witness)]
+            .map(|(node, one)| (NodeId(node), [(one.group, one)].into()))
+            .into()
+    }
+
+    #[test]
+    fn a_witness_that_cannot_give_what_it_has_is_given_up() {
+        let verdict = |purged, witness, survivor| {
+            let surveys = with_witness(purged, witness, survivor);
+            let stuck = stuck(&surveys).first().map(|stuck| stuck.entries);
+            (ahead(&surveys).contains(&NodeId(3)), stuck)
+        };
+        assert_eq!(verdict(50, 90, 90), (false, None), "equals");
+        assert_eq!(verdict(50, 90, 95), (false, None), "the survivor has more");
+        assert_eq!(verdict(50, 90, 60), (false, None), "the log of the witness brings the survivor up");
+        assert_eq!(verdict(50, 90, 50), (false, None), "just so");
+        assert_eq!(verdict(50, 90, 49), (true, Some(41)), "it does not reach that far back");
+        let mut surveys = with_witness(50, 90, 60);
+        for survey in surveys.values_mut().flat_map(BTreeMap::values_mut) {
+            survey.voters = vec![(1..=5).map(NodeId).collect()];
+        }
+        assert!(ahead(&surveys).contains(&NodeId(3)), "without a majority nobody can be brought up");
+        assert!(stuck(&surveys).is_empty(), "that is for a recovery to say");
+        let left = surveys.into_iter().filter(|(node, _)| *node != NodeId(3)).collect();
+        assert_eq!(reseeds(NodeId(2), &left).first().map(|reseed| reseed.from), Some(NodeId(2)));
+    }
+
+    #[test]
+    fn nothing_goes_on_from_a_witness() {
+        let mut surveys = with_witness(0, 90, 60);
+        surveys.remove(&NodeId(2));
+        assert!(reseeds(NodeId(3), &surveys).is_empty());
+        // With less than the survivor has it stays, and its vote counts.
+        let surveys = with_witness(0, 50, 60);
+        assert!(ahead(&surveys).is_empty() && reseeds(NodeId(2), &surveys).is_empty());
     }
 }

@@ -48,6 +48,8 @@ pub(crate) mod code {
     pub(crate) const CA_ENDS: Code = Code("BL-CLU-045");
     pub(crate) const AUTHORITY_LATER: Code = Code("BL-CLU-046");
     pub(crate) const CA_ROTATES: Code = Code("BL-CLU-047");
+    pub(crate) const ONLY_WITNESS: Code = Code("BL-CLU-050");
+    pub(crate) const WITNESS_AHEAD: Code = Code("BL-CLU-051");
 }
 
 /// The codes of what is no error yet: `bowline status` warns of it.
@@ -344,5 +346,20 @@ pub const PAGES: &[ErrorPage] = &[
          waited for; the others work as usual meanwhile, and trust both CAs. Before the last step it also waits for tokens that pin the old CA.",
         "Start the members that `bowline ca show` names; or give up waiting: `bowline ca rotate --without NODE`. For tokens: make new ones, or \
          `bowline ca rotate --finish`.",
+    ),
+    page(
+        code::ONLY_WITNESS,
+        "Only a witness is left",
+        "A recovery goes on from the copy of a machine that keeps data. None of those answers, and a witness keeps none.",
+        "Start one of the machines that keep data, and run `bowline recover` there. If none of them can be started, the data is on their \
+         disks: their state directories can be moved to other machines.",
+    ),
+    page(
+        code::WITNESS_AHEAD,
+        "The witness has acknowledged more than the machines that are left have",
+        "What it has acknowledged was on a machine that does not answer, and its own log no longer reaches back to where the others end. If that \
+         machine comes back nothing is lost, and all go on by themselves.",
+        "Bring the missing machine back. If it is lost for good, run `bowline recover --dry-run` on a machine that keeps data: it says what is lost. The \
+         witness is taken out with it, and joins again with a new token.",
     ),
 ];

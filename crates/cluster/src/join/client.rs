@@ -35,6 +35,8 @@ pub struct JoinAs {
     pub https_address: String,
     /// The version of its daemon.
     pub version: String,
+    /// It votes at most, and keeps no data but `sys`.
+    pub witness: bool,
 }
 
 impl JoinAs {

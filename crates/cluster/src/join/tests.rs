@@ -135,6 +135,7 @@ fn who(name: &str) -> JoinAs {
         dqlite_address: "127.0.0.1:9000".to_owned(),
         https_address: "127.0.0.1:7443".to_owned(),
         version: "0.1.0".to_owned(),
+        witness: false,
     }
 }
 

@@ -151,6 +151,11 @@ impl RaftNetworkV2<Types> for Client {
         let SnapshotData::Source(source) = snapshot.snapshot else {
             return Err(ReplicationClosed::new("not a snapshot to send").into());
         };
+        if !source.is_there() {
+            // Tried again, with pauses: what this member needs may come back with another one.
+            rt::sometimes!("witness: a member lacks more than the log of a witness has");
+            return Err(Unreachable::from_string("a witness keeps no pages to send").into());
+        }
         let mut offer = wire::Offer {
             to_learner: self.core.is_learner(self.to),
             vote,

@@ -2,7 +2,7 @@
 
 use super::machine::{SnapshotData, receiver, stored};
 use super::wire::{self, OfferAnswer, method};
-use super::{RaftHandle, Types, Vote};
+use super::{RaftHandle, Types, Vote, pos};
 use crate::group::Core;
 use crate::{GroupState, MachineError, SnapshotRemote};
 use base::{Code, Disposition, NodeId};
@@ -77,6 +77,7 @@ async fn vote(core: &Core, raft: &RaftHandle, request: VoteRequest<Types>) -> An
     if let Some(no) = refuse_to_vote(core, raft, &request)? {
         return Ok(no);
     }
+    let request = heard(core, request);
     let response = raft.vote(request).await.map_err(|_| not_running(core))?;
     Ok(wire::put_vote_response(&response))
 }
@@ -85,8 +86,19 @@ async fn pre_vote(core: &Core, raft: &RaftHandle, request: VoteRequest<Types>) -
     if let Some(no) = refuse_to_vote(core, raft, &request)? {
         return Ok(no);
     }
+    let request = heard(core, request);
     let response = raft.pre_vote(request).await.map_err(|_| not_running(core))?;
     Ok(wire::put_vote_response(&response))
+}
+
+/// Notes on a witness that somebody asks who lacks what is here: see [`crate::group`]'s `witness`.
+fn heard(core: &Core, mut request: VoteRequest<Types>) -> VoteRequest<Types> {
+    core.asked_for_vote(request.last_log_id.as_ref().map(pos));
+    if core.is_witness() && rt::mutant!("raft.witness-votes-for-anybody") {
+        // "It has no data, so whoever has some may lead."
+        request.last_log_id = request.last_log_id.max(core.last_entry().map(super::id));
+    }
+    request
 }
 
 /// A leader's lease rests on promises that its followers keep in memory. One that has just started does not know what it has

@@ -1,6 +1,7 @@
 //! What all parts of a group share on its node: the log, the state machine, and the engine while one runs.
 
 use super::reseed::Order;
+use super::witness::{AskedInVain, Standing};
 use crate::engine::machine::Machine;
 use crate::engine::network::Offers;
 use crate::engine::serve::Pulling;
@@ -39,6 +40,8 @@ pub(crate) struct Core {
     pub(crate) machine: Arc<Machine>,
     pub(crate) timing: Timing,
     pub(crate) options: GroupOptions,
+    pub(crate) standing: Standing,
+    pub(crate) asked_in_vain: AskedInVain,
     pub(crate) scope: Scope,
     pub(crate) status: watch::Sender<GroupStatus>,
     pub(crate) offers: Arc<Offers>,
@@ -70,6 +73,7 @@ impl Core {
         machine: Arc<Machine>,
         timing: Timing,
         options: GroupOptions,
+        standing: Standing,
         scope: Scope,
     ) -> Self {
         let head = log.head(id);
@@ -84,6 +88,8 @@ impl Core {
             machine,
             timing,
             options,
+            standing,
+            asked_in_vain: AskedInVain::default(),
             scope,
             status: watch::channel(GroupStatus::default()).0,
             offers: Arc::default(),
@@ -325,7 +331,8 @@ impl Core {
             if !is_leading(m) {
                 return Err(ChangeError::NotLeader { leader: m.current_leader.map(NodeId) });
             }
-            let voters = m.membership_config.voter_ids().filter(|n| *n != self.node.0);
+            let is_heir = |n: &u64| *n != self.node.0 && self.may_lead(NodeId(*n));
+            let voters = m.membership_config.voter_ids().filter(is_heir);
             let matched = |n: &u64| m.replication.as_ref().and_then(|r| r.get(n).copied().flatten());
             let best = match to {
                 Some(to) if to == self.node => return Ok(None),

@@ -34,9 +34,9 @@ use std::time::Duration;
 const RESTART_AFTER: Duration = Duration::from_millis(500);
 const RESTARTS_MAX: u32 = 20;
 /// How often a campaign that was refused is tried again.
-const CAMPAIGN_EVERY: Duration = Duration::from_millis(25);
+pub(super) const CAMPAIGN_EVERY: Duration = Duration::from_millis(25);
 /// How long the steward sleeps at most when nothing happens.
-const ROUND: Duration = Duration::from_secs(1);
+pub(super) const ROUND: Duration = Duration::from_secs(1);
 /// How far apart the members start when they notice together that the leader is gone.
 const STAGGER: Duration = Duration::from_millis(30);
 
@@ -87,8 +87,9 @@ pub(crate) async fn run(core: Arc<Core>, first: Running, leader_group: Option<wa
         let (raft, up_since) = (running.raft.clone(), Instant::now());
         core.set_running(Some(running.clone()));
         core.publish(None);
-        let end =
-            Care { core: &core, running, leader_group: leader_group.clone(), campaigned_at: None }.look_after().await;
+        let leader_group = leader_group.clone();
+        let tending = Care { core: &core, running, leader_group, campaigned_at: None, began: Instant::now() };
+        let end = tending.look_after().await;
         core.set_running(None);
         drop(raft.shutdown().await);
         match end {
@@ -199,11 +200,12 @@ async fn recover(core: &Core, why: &str, is_retry: bool, restarts: u32) -> bool 
 }
 
 /// The care for one engine.
-struct Care<'a> {
-    core: &'a Arc<Core>,
-    running: Running,
-    leader_group: Option<watch::Receiver<GroupStatus>>,
-    campaigned_at: Option<Instant>,
+pub(super) struct Care<'a> {
+    pub(super) core: &'a Arc<Core>,
+    pub(super) running: Running,
+    pub(super) leader_group: Option<watch::Receiver<GroupStatus>>,
+    pub(super) campaigned_at: Option<Instant>,
+    pub(super) began: Instant,
 }
 
 impl Care<'_> {
@@ -213,7 +215,6 @@ impl Care<'_> {
         let mut peer: Option<Peer> = None;
         let mut lost: Option<Lost> = None;
         let mut leaderless_since: Option<Instant> = Some(Instant::now());
-        let began = Instant::now();
         loop {
             self.core.publish(None);
             let (leader, state) = {
@@ -226,7 +227,7 @@ impl Care<'_> {
             // Its connection broke, but it was heard again, or another one leads.
             lost = lost.filter(|l| Some(l.leader) == leader && self.core.heard_at() <= l.at);
             if leader.is_some() && lost.is_none() {
-                leaderless_since = self.silent_since(leader, began);
+                leaderless_since = self.silent_since(leader);
             } else {
                 leaderless_since.get_or_insert_with(Instant::now);
             }
@@ -246,6 +247,7 @@ impl Care<'_> {
                     }
                 }
                 () = changed(&mut self.leader_group) => {}
+                () = self.core.asked_in_vain.told.notified() => {}
                 leader = lost_connection(&mut peer) => {
                     rt::sometimes!("raft: leader lost by its connection");
                     lost = Some(Lost { leader, at: Instant::now() });
@@ -257,8 +259,8 @@ impl Care<'_> {
 
     /// Since when a leader that has not gone away says nothing. Its engine does so while it hands over, and stays so if whom it hands
     /// over to has fallen meanwhile.
-    fn silent_since(&self, leader: Option<NodeId>, began: Instant) -> Option<Instant> {
-        let heard = self.core.heard_at().max(began);
+    fn silent_since(&self, leader: Option<NodeId>) -> Option<Instant> {
+        let heard = self.core.heard_at().max(self.began);
         let is_silent = leader != Some(self.core.node) && heard.elapsed() >= self.core.timing.follow_patience;
         (is_silent && !rt::mutant!("raft.wait-for-the-silent")).then(|| {
             rt::sometimes!("raft: a leader that was there said nothing");
@@ -343,6 +345,10 @@ impl Care<'_> {
             elect(false);
             return promised;
         }
+        if core.is_witness() {
+            elect(false);
+            return if state == ServerState::Leader { self.hand_back().await } else { self.stand_in().await };
+        }
         if state == ServerState::Leader {
             elect(true);
             return ROUND;
@@ -363,7 +369,7 @@ impl Care<'_> {
     }
 
     /// Who leads the group that this one follows. None if it follows no group; this group is then on its own.
-    fn guide(&self) -> Option<NodeId> {
+    pub(super) fn guide(&self) -> Option<NodeId> {
         let status = self.leader_group.as_ref()?;
         // While nobody leads there, nobody is waited for less long than the patience allows: zero is nobody's id.
         Some(status.borrow().leader.unwrap_or(NodeId(0)))
@@ -389,13 +395,18 @@ impl Care<'_> {
 
     /// Campaigns, unless it has just done so: every campaign is a change of metrics, which brings the steward here again.
     async fn campaign_now(&mut self) -> Duration {
-        let since = self.campaigned_at.map_or(CAMPAIGN_EVERY, Instant::elapsed);
-        if since < CAMPAIGN_EVERY {
-            return CAMPAIGN_EVERY.saturating_sub(since);
+        self.campaign_again(CAMPAIGN_EVERY).await
+    }
+
+    /// As [`campaign_now`](Self::campaign_now), with so long a pause after the last one.
+    pub(super) async fn campaign_again(&mut self, pause: Duration) -> Duration {
+        let since = self.campaigned_at.map_or(pause, Instant::elapsed);
+        if since < pause {
+            return pause.saturating_sub(since);
         }
         self.campaigned_at = Some(Instant::now());
         drop(self.running.raft.trigger().elect(true).await);
-        CAMPAIGN_EVERY
+        pause
     }
 
     /// This node leads the group that this one follows, so it should lead this one too.

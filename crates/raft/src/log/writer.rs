@@ -25,6 +25,9 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// How much of the buffer of a write is kept for the next one.
+const BUFFER_KEPT: usize = 1 << 20;
+
 /// The segment that is being written.
 #[derive(Debug)]
 pub(super) struct Current {
@@ -88,6 +91,8 @@ impl Writer {
             self.roll(shared, first)?;
         }
         self.buffer.clear();
+        // A large record is seldom; what it took is not kept for the next one.
+        self.buffer.shrink_to(BUFFER_KEPT);
         let batch = self.current.end;
         let mut crc = self.current.crc;
         if batch == 0 {

@@ -11,4 +11,5 @@ mod groups;
 mod silent_leader;
 mod simulated;
 mod toy;
+mod witness;
 mod world;

@@ -23,6 +23,8 @@ struct Known {
     is_founded: bool,
     /// The node whose disk changes pages.
     rotten: Option<u64>,
+    /// The node that joins as a witness.
+    witness: Option<u64>,
     /// The hash of each version of each database, and who said so first.
     hashes: BTreeMap<(String, u64), (String, u64)>,
     /// The newest check of each copy: node and database.
@@ -67,6 +69,22 @@ impl Board {
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// This node joins as a witness.
+    pub(in crate::scenarios) fn expect_witness(&self, node: u64) {
+        self.known().witness = Some(node);
+    }
+
+    pub(super) fn is_witness(&self, node: u64) -> bool {
+        self.known().witness == Some(node)
+    }
+
+    /// Whether these two nodes' copies of `sys` were last seen at the same version.
+    pub(in crate::scenarios) fn has_same_sys(&self, one: u64, other: u64) -> bool {
+        let known = self.known();
+        let copy = |node| known.newest.get(&(node, "sys".to_owned()));
+        copy(one).is_some() && copy(one) == copy(other)
     }
 
     /// Whether a node's disk changes what it keeps.

@@ -123,14 +123,14 @@ async fn operate(id: u64, nodes: u64, client: Client, board: &Board) {
                     rt::time::sleep(GUEST_ROUND).await;
                     continue;
                 };
-                match client.join(&join(id, token)).await {
+                match client.join(&join(id, token, board)).await {
                     Ok(_) => board.let_in(id),
                     Err(error) => tracing::info!(%error, "a guest was not let in"),
                 }
             }
             Ok(NodeState::Unformed) => match board.take_token(id) {
                 // It works once: if the join fails, another one is needed.
-                Some(token) => drop(client.join(&join(id, token)).await),
+                Some(token) => drop(client.join(&join(id, token, board)).await),
                 None => board.want(id),
             },
             Ok(NodeState::Ready) => {
@@ -166,13 +166,14 @@ fn init(id: u64) -> InitRequest {
     }
 }
 
-fn join(id: u64, token: String) -> JoinRequest {
+fn join(id: u64, token: String, board: &Board) -> JoinRequest {
     JoinRequest {
         token,
         name: Some(host(id)),
         address: Some(host(id)),
         dqlite_address: Some(host(id)),
         https_address: Some(host(id)),
+        witness: board.is_witness(id),
     }
 }
 

@@ -32,6 +32,9 @@ pub(super) const TABLE: &[Metric] = &[
     gauge("bowline_build_info", "The version that runs", |m, _| vec![(vec![("version", m.version.to_owned())], 1.0)]),
     gauge("bowline_uptime_seconds", "How long the daemon has run", |m, _| one(m.uptime.as_secs_f64())),
     gauge("bowline_ready", "Whether everything serves", |m, _| one(truth(m.is_ready))),
+    gauge("bowline_witness", "Whether this member is a witness: it votes, and keeps no data", |m, _| {
+        m.is_witness.iter().map(|is_witness| (vec![], truth(*is_witness))).collect()
+    }),
     gauge("bowline_unit_ready", "Whether a part of the daemon serves", |m, _| {
         m.units.iter().map(|(name, lane)| (vec![("unit", (*name).to_owned())], truth(*lane == Lane::Ready))).collect()
     }),
@@ -69,10 +72,10 @@ pub(super) const TABLE: &[Metric] = &[
         each(m, |d| Some(truth(d.group.is_quarantined)))
     }),
     gauge("bowline_database_bytes", "The size of the database", |m, _| {
-        each(m, |d| Some(count(u64::from(d.pages.pages) * sqlite::PAGE_SIZE as u64)))
+        pages(m, |p| u64::from(p.pages) * sqlite::PAGE_SIZE as u64)
     }),
     gauge("bowline_database_version", "The newest version that is committed here; each commit makes one", |m, _| {
-        each(m, |d| Some(count(d.pages.committed.0)))
+        pages(m, |p| p.committed.0)
     }),
     gauge("bowline_database_term", "The Raft term: it grows with each election", |m, _| {
         each(m, |d| Some(count(d.group.term.0)))
@@ -87,21 +90,21 @@ pub(super) const TABLE: &[Metric] = &[
         each(m, |d| Some(count(d.group.log_bytes)))
     }),
     gauge("bowline_database_dirty_bytes", "Pages in memory that the next checkpoint writes", |m, _| {
-        each(m, |d| Some(count(d.pages.overlay_bytes)))
+        pages(m, |p| p.overlay_bytes)
     }),
     gauge(
         "bowline_database_old_versions_bytes",
         "Pages in memory that are kept for readers of old versions",
-        |m, _| each(m, |d| Some(count(d.pages.old_versions_bytes))),
+        |m, _| pages(m, |p| p.old_versions_bytes),
     ),
     gauge("bowline_database_cache_bytes", "Pages in memory that are on the disk as well", |m, _| {
-        each(m, |d| Some(count(d.pages.cache_bytes)))
+        pages(m, |p| p.cache_bytes)
     }),
     gauge("bowline_database_readers", "Versions that queries and transactions hold", |m, _| {
-        each(m, |d| Some(count(d.pages.pins as u64)))
+        pages(m, |p| p.pins as u64)
     }),
     counter("bowline_database_corrupt_pages", "Pages that the disk did not give back as they were written", |m, _| {
-        each(m, |d| Some(count(d.pages.corrupt_pages)))
+        pages(m, |p| p.corrupt_pages)
     }),
     counter("bowline_http_requests", "Requests to the control API that were answered", |_, r| {
         r.samples(|counted| count(counted.requests))
@@ -146,6 +149,11 @@ fn peer(name: &str) -> Vec<Label> {
 
 fn log(metrics: &Metrics, value: fn(&LogStats) -> f64) -> Vec<Sample> {
     metrics.log.iter().map(|log| (vec![], value(log))).collect()
+}
+
+fn pages(metrics: &Metrics, value: fn(&sqlite::Stats) -> u64) -> Vec<Sample> {
+    let held = metrics.databases.iter().filter_map(|d| Some((d.name.clone(), d.pages.as_ref()?)));
+    held.map(|(name, pages)| (vec![("database", name)], count(value(pages)))).collect()
 }
 
 fn each(metrics: &Metrics, value: fn(&DatabaseMetrics) -> Option<f64>) -> Vec<Sample> {

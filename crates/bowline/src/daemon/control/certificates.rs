@@ -193,6 +193,7 @@ mod tests {
     #[test]
     fn other_members_are_warned_of_by_name() {
         let member = |ends: i64, clock_ahead_ms| NodeInfo {
+            witness: false,
             id: NodeId(2),
             name: "box2".to_owned(),
             role: Role::Voter,

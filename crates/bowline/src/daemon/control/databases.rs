@@ -1,16 +1,17 @@
 //! What the control API asks of the databases.
 
-use super::{Node, problem};
+use super::{Node, problem, witness};
 use crate::daemon::node::incoming_dir;
 use api::control::{
     ByteStream, Created, DatabaseCheck, DatabaseContents, DatabaseInfo, Dropped, Export, Problem, TableContents,
     Trouble, TroubleKind,
 };
-use base::{DbName, PageNo};
+use base::{DbName, NodeId, PageNo};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
-use raft::{GroupState, MembershipView};
+use raft::{Group, GroupState, MembershipView};
 use sqlite::{PAGE_SIZE, View};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use store::{Command, Database, ReadLevel, Store, StoreError};
@@ -23,10 +24,20 @@ pub(super) async fn list(node: &Node) -> Result<Vec<DatabaseInfo>, Problem> {
     let mut databases = store.listed().await.map_err(|error| problem(&error))?;
     databases.sort_by_key(|database| (!database.name().is_sys(), database.name().clone()));
     let names = node.names().await;
-    Ok(databases.iter().map(|database| info(database, &names)).collect())
+    let witnesses = node.witnesses();
+    let here = databases.iter().map(|database| info(database, &names, &witnesses));
+    let mut all: Vec<DatabaseInfo> = here.chain(witness::listed(&store, &names, &witnesses)).collect();
+    all.sort_by_key(|database| (!database.name.is_sys(), database.name.clone()));
+    Ok(all)
 }
 
-fn info(database: &Database, names: &super::Names) -> DatabaseInfo {
+/// How many members hold a copy.
+pub(super) fn copies(name: &DbName, membership: &MembershipView, witnesses: &BTreeSet<NodeId>) -> u64 {
+    let members = membership.addresses.keys();
+    members.filter(|member| name.is_sys() || !witnesses.contains(member)).count() as u64
+}
+
+fn info(database: &Database, names: &super::Names, witnesses: &BTreeSet<NodeId>) -> DatabaseInfo {
     let leader = database.leadership().borrow().leader;
     let membership = Arc::clone(&database.group().watch().borrow().membership);
     let view = database.pages().pin_committed();
@@ -34,20 +45,24 @@ fn info(database: &Database, names: &super::Names) -> DatabaseInfo {
         name: database.name().clone(),
         bytes: u64::from(view.pages()) * PAGE_BYTES,
         version: view.version().0,
+        is_here: true,
         leader: leader.map(|id| names.get(&id).cloned().unwrap_or_else(|| id.to_string())),
-        copies: (membership.all_voters().len() + membership.learners.len()) as u64,
+        copies: copies(database.name(), &membership, witnesses),
     }
 }
 
 /// What is wrong with the databases on this node.
 pub(super) fn troubles(store: &Store) -> Vec<Trouble> {
     let sys = store.sys().group().status().membership;
-    store.databases().iter().filter_map(|database| trouble(database, &sys)).collect()
+    let (here, witnessed) = (store.databases(), store.witnessed());
+    let groups = here.iter().map(|database| (database.name(), database.group()));
+    let groups = groups.chain(witnessed.iter().map(|witnessed| (witnessed.name(), witnessed.group())));
+    groups.filter_map(|(name, group)| trouble(name, group, &sys)).collect()
 }
 
 /// What is wrong with one of them, if anything is. Its voters should be those of `sys`: who may be lost is judged by them.
-fn trouble(database: &Database, sys: &MembershipView) -> Option<Trouble> {
-    let status = database.group().status();
+fn trouble(name: &DbName, group: &Group, sys: &MembershipView) -> Option<Trouble> {
+    let status = group.status();
     // One that is being made has none yet.
     let differs = status.membership.since.is_some() && status.membership.voters != sys.voters;
     let (kind, why) = match &status.state {
@@ -59,18 +74,28 @@ fn trouble(database: &Database, sys: &MembershipView) -> Option<Trouble> {
         }
         _ => return None,
     };
-    Some(Trouble { database: database.name().clone(), kind, why })
+    Some(Trouble { database: name.clone(), kind, why })
 }
 
 const PAGE_BYTES: u64 = PAGE_SIZE as u64;
 
 pub(super) async fn one(node: &Node, name: &DbName) -> Result<DatabaseInfo, Problem> {
-    let database = open(&node.store()?, name).await?;
-    Ok(info(&database, &node.names().await))
+    let (store, names, witnesses) = (node.store()?, node.names().await, node.witnesses());
+    match store.opened(name).await {
+        Ok(database) => Ok(info(&database, &names, &witnesses)),
+        Err(error) => {
+            let listed = witness::listed(&store, &names, &witnesses).into_iter().find(|listed| listed.name == *name);
+            listed.ok_or_else(|| problem(&error))
+        }
+    }
 }
 
-async fn open(store: &Store, name: &DbName) -> Result<Arc<Database>, Problem> {
-    store.opened(name).await.map_err(|error| problem(&error))
+/// A database whose copy is here.
+async fn open(node: &Node, name: &DbName) -> Result<Arc<Database>, Problem> {
+    match node.store()?.opened(name).await {
+        Err(error @ StoreError::Witness { .. }) => Err(witness::elsewhere(node, &error).await),
+        opened => opened.map_err(|error| problem(&error)),
+    }
 }
 
 pub(super) async fn create(node: &Node, name: &DbName) -> Result<Created, Problem> {
@@ -84,7 +109,11 @@ pub(super) async fn create(node: &Node, name: &DbName) -> Result<Created, Proble
 
 pub(super) async fn contents(node: &Node, name: &DbName) -> Result<DatabaseContents, Problem> {
     let store = node.store()?;
-    let database = open(&store, name).await?;
+    let bytes = match store.opened(name).await {
+        Ok(database) => u64::from(database.pages().pin_committed().pages()) * PAGE_BYTES,
+        Err(StoreError::Witness { .. }) => witness::size(&store, name).await.map_err(|e| problem(&e))?,
+        Err(error) => return Err(problem(&error)),
+    };
     let query = async |sql: String| store.query(name, ReadLevel::Linearizable, Command::new(sql, [])).await;
     let tables =
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name";
@@ -101,18 +130,13 @@ pub(super) async fn contents(node: &Node, name: &DbName) -> Result<DatabaseConte
         let rows = count.rows.first().and_then(|row| row.first()?.integer()).unwrap_or_default();
         tables.push(TableContents { name: name.to_owned(), rows: u64::try_from(rows).unwrap_or_default() });
     }
-    Ok(DatabaseContents {
-        name: name.clone(),
-        bytes: u64::from(database.pages().pin_committed().pages()) * PAGE_BYTES,
-        rows: tables.iter().map(|t| t.rows).sum(),
-        tables,
-    })
+    Ok(DatabaseContents { name: name.clone(), bytes, rows: tables.iter().map(|t| t.rows).sum(), tables })
 }
 
 /// Two looks, each at the newest state of its moment: every page as the disk gives it, then the whole through SQLite.
 pub(super) async fn check(node: &Node, name: &DbName) -> Result<DatabaseCheck, Problem> {
     let store = node.store()?;
-    let view = open(&store, name).await?.pages().pin_committed();
+    let view = open(node, name).await?.pages().pin_committed();
     let (version, bytes) = (view.version().0, u64::from(view.pages()) * PAGE_BYTES);
     let hash = rt::blocking::run(move || view.database_hash()).await;
     let hash = hash.map_err(|end| problem(&StoreError::Internal(end.to_string())))?;
@@ -137,7 +161,7 @@ pub(super) async fn drop_database(node: &Node, name: &DbName) -> Result<Dropped,
 
 pub(super) async fn export(node: &Node, name: &DbName) -> Result<Export, Problem> {
     let options = store::SessionOptions::default();
-    let database = open(&node.store()?, name).await?;
+    let database = open(node, name).await?;
     // What was acknowledged before the export began is in it, whatever member it runs on.
     database.fresh(ReadLevel::Linearizable, false, options.wait_max).await.map_err(|e| problem(&e))?;
     let view = Arc::new(database.pages().pin_committed());
@@ -177,6 +201,10 @@ pub(super) async fn import(node: &Node, name: &DbName, mut file: ByteStream) -> 
     let store = node.store()?;
     if store.database(name).is_some() {
         return Err(problem(&StoreError::DatabaseExists { name: name.clone() }));
+    }
+    if node.is_witness() {
+        let error = StoreError::Witness { name: name.clone(), leader: store.leader_of(name) };
+        return Err(witness::elsewhere(node, &error).await);
     }
     let path = incoming_dir(node.config()).join(format!("{:016x}", rt::entropy::u64()));
     let imported = async {

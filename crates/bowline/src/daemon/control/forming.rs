@@ -38,6 +38,7 @@ pub(super) async fn join(node: &Node, request: JoinRequest) -> Result<Formed, Pr
     let _only = begin(node).await?;
     let token: Token = request.token.parse().map_err(|e: ClusterError| problem(&e))?;
     let who = who(node, request.name, request.address, request.dqlite_address, request.https_address).await?;
+    let who = JoinAs { witness: request.witness, ..who };
     let dir = identity_dir(node.config());
     let known = KnownMembers::of(node.config());
     // On disk, because the daemon may be killed before `sys` has come over.
@@ -130,6 +131,7 @@ async fn who(
         dqlite_address,
         https_address,
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        witness: false,
     })
 }
 

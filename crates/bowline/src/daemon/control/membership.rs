@@ -54,6 +54,7 @@ pub(super) async fn list(node: &Node) -> Result<Vec<NodeInfo>, Problem> {
             id: row.node,
             name: row.name,
             role,
+            witness: row.witness,
             health: if row.node == this || clocks.contains_key(&row.node) { Health::Up } else { Health::Down },
             leader: leader == Some(row.node),
             address: row.address,

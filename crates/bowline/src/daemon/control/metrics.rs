@@ -12,13 +12,16 @@ pub(super) async fn gather(node: &Node) -> Metrics {
     let peers = mesh.iter().flat_map(|mesh| {
         mesh.peers().into_iter().filter(|id| *id != mesh.node()).map(|id| (name(id), mesh.watch(id).borrow().clone()))
     });
-    let databases = units.and_then(|units| units.store.get()).map(|store| store.databases()).unwrap_or_default();
+    let store = units.and_then(|units| units.store.get());
+    let databases = store.as_ref().map(|store| store.databases()).unwrap_or_default();
+    let witnessed = store.as_ref().map(|store| store.witnessed()).unwrap_or_default();
     let (certificate_left_s, ca_left_s) = super::certificates::left_s(node);
     Metrics {
         certificate_left_s,
         ca_left_s,
         version: env!("CARGO_PKG_VERSION"),
         uptime: node.uptime(),
+        is_witness: units.map(|units| units.record.witness),
         is_ready: api::control::Control::ready(node).is_ready(),
         units: node.lanes().into_iter().map(|unit| (unit.name, unit.lane)).collect(),
         peers: peers.collect(),
@@ -29,8 +32,14 @@ pub(super) async fn gather(node: &Node) -> Metrics {
                 name: database.name().to_string(),
                 is_leading: database.leadership().borrow().leading.is_some(),
                 group: database.group().watch().borrow().clone(),
-                pages: database.pages().stats(),
+                pages: Some(database.pages().stats()),
             })
+            .chain(witnessed.iter().map(|witnessed| DatabaseMetrics {
+                name: witnessed.name().to_string(),
+                is_leading: false,
+                group: witnessed.group().watch().borrow().clone(),
+                pages: None,
+            }))
             .collect(),
         process: process(),
     }

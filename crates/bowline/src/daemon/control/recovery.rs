@@ -14,7 +14,9 @@ const RECOVER_MAX: Duration = Duration::from_secs(40);
 fn judged(error: &ClusterError) -> Problem {
     match error {
         ClusterError::MajorityThere { .. } => problem(error).kind(ProblemKind::Conflict),
-        ClusterError::OthersLost { .. } => problem(error).kind(ProblemKind::Unsafe),
+        ClusterError::OthersLost { .. } | ClusterError::OnlyWitness | ClusterError::WitnessAhead => {
+            problem(error).kind(ProblemKind::Unsafe)
+        }
         _ => refused(error),
     }
 }
@@ -40,12 +42,19 @@ fn told(node: &Node, recovery: &cluster::Recovery) -> Recovery {
         database.map_or_else(|| format!("group {group}"), |database| database.name().to_string())
     };
     let nodes = |rows: &[NodeRow]| -> Vec<RecoveryNode> {
-        rows.iter().map(|row| RecoveryNode { node: row.node, name: row.name.clone() }).collect()
+        rows.iter()
+            .map(|row| RecoveryNode {
+                node: row.node,
+                name: row.name.clone(),
+                is_ahead: recovery.ahead.contains(&row.node),
+            })
+            .collect()
     };
     let database = |reseed: &cluster::Reseed| RecoveryDatabase {
         name: name(reseed.group),
         from: known.get(&reseed.from).map_or_else(|| format!("node {}", reseed.from), |name| (*name).to_owned()),
         entries: reseed.last.index.0 + 1,
+        lost_entries: reseed.lost,
     };
     Recovery {
         lost: nodes(&recovery.lost),

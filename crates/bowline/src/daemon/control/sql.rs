@@ -1,6 +1,6 @@
 //! SQL that the control API is asked for.
 
-use super::{Node, problem};
+use super::{Node, problem, witness};
 use api::control::sql::{RowReader, SqlDone, SqlResult, SqlRows};
 use api::control::{Problem, ProblemKind};
 use base::DbName;
@@ -14,7 +14,10 @@ pub(super) async fn query(
     statement: Command,
 ) -> Result<SqlRows, Problem> {
     let started = async {
-        let database = node.store()?.opened(name).await.map_err(|error| refused(&error))?;
+        let database = match node.store()?.opened(name).await {
+            Err(error @ StoreError::Witness { .. }) => return Err(witness::elsewhere(node, &error).await),
+            opened => opened.map_err(|error| refused(&error))?,
+        };
         let session = Session::open(database, options).map_err(|error| refused(&error))?;
         RowReader::start(session, &statement.sql, &statement.params).await.map_err(|error| refused(&error))
     };
