@@ -1,14 +1,10 @@
-//! What clients saw, and whether it can be true.
+//! What clients saw, and whether it can be true: the checkers of `histories`, with the world's time.
 
-mod append;
-mod history;
-mod register;
+pub use histories::{
+    Anomaly, AppendOp, AppendRet, Call, End, Entry, History, RegisterOp, RegisterRet, check_appends, check_registers,
+};
 
-pub use append::{AppendOp, AppendRet, check_appends};
-pub use history::{Call, End, Entry, History};
-pub use register::{RegisterOp, RegisterRet, check_registers};
-
-/// A history that no correct system can produce.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Anomaly(pub String);
+/// A client calls, now.
+pub fn call<Op, Ret>(history: &History<Op, Ret>, client: u64, key: u64, op: Op) -> Call<Op, Ret> {
+    history.call(client, key, op, rt::sim::current().map(|node| node.world_now()).unwrap_or_default())
+}

@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 mod bench;
+mod chaos;
 mod check;
 mod fuzz;
 mod generate;
@@ -32,6 +33,8 @@ enum Command {
     Fuzz(fuzz::FuzzArgs),
     /// Measure, side by side with the real peers
     Bench(bench::BenchArgs),
+    /// Faults on real processes in network namespaces, and checkers for what the clients saw (as root)
+    Chaos(chaos::ChaosArgs),
     /// Install the real peers that tests and benches run against (Debian)
     Peers(peers::PeersArgs),
     /// Write the generated pages: command reference, error reference, manual pages, completions
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Command::Sim(args) => sim::main(&args),
         Command::Fuzz(args) => fuzz::main(&args),
         Command::Bench(args) => bench::main(&args),
+        Command::Chaos(args) => chaos::main(&args),
         Command::Peers(args) => peers::main(&args),
         Command::Gen(args) => generate::main(&args),
     }

@@ -3,7 +3,7 @@
 
 use super::board::Board;
 use super::wire::{Trouble, Wire};
-use crate::check::{AppendOp, AppendRet, Call, History, RegisterOp, RegisterRet};
+use crate::check::{self, AppendOp, AppendRet, Call, History, RegisterOp, RegisterRet};
 use rt::sim::Dice;
 use rt::time::{sleep, timeout};
 use std::time::Duration;
@@ -195,7 +195,7 @@ impl Client {
 
     async fn list(&mut self, key: u64, op: AppendOp) -> Option<AppendRet> {
         let in_transaction = self.dice.chance(1, 4);
-        let call = self.plan.histories.lists.call(self.number, key, op.clone());
+        let call = check::call(&self.plan.histories.lists, self.number, key, op.clone());
         let Some(wire) = self.connected().await else {
             call.refused();
             return None;
@@ -205,7 +205,7 @@ impl Client {
     }
 
     async fn register(&mut self, key: u64, op: RegisterOp) -> Option<RegisterRet> {
-        let call = self.plan.histories.registers.call(self.number, key, op.clone());
+        let call = check::call(&self.plan.histories.registers, self.number, key, op.clone());
         let Some(wire) = self.connected().await else {
             call.refused();
             return None;

@@ -1,7 +1,7 @@
 //! A client: asks at random, gives up after a while, and at the end reads every key once more.
 
 use super::server::{ANSWER, PORT, REQUEST, decode_answer, encode};
-use crate::check::{Call, History, RegisterOp, RegisterRet};
+use crate::check::{self, Call, History, RegisterOp, RegisterRet};
 use crate::world::host;
 use rt::net::Stream;
 use rt::sim::Dice;
@@ -62,7 +62,7 @@ pub(super) async fn work(number: u64, plan: Plan) {
 async fn call(number: u64, plan: &Plan, key: u64, op: RegisterOp) -> Option<RegisterRet> {
     let address = format!("{}:{PORT}", host(key % plan.nodes + 1));
     // The call begins before the connection: whoever connects slowly was still asked that early.
-    let call = plan.history.call(number, key, op.clone());
+    let call = check::call(&plan.history, number, key, op.clone());
     let limit = Duration::from_secs(2);
     let Ok(Ok(mut stream)) = timeout(limit, Stream::connect(&address)).await else {
         call.refused();

@@ -1,12 +1,14 @@
 //! Linearizability of registers, key by key, by Wing and Gong's search with Lowe's memory of configurations ("Testing for
 //! linearizability", 2017).
 
-use super::Anomaly;
-use super::history::{End, Entry};
+use crate::Anomaly;
+use crate::history::{End, Entry};
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What can be asked of a register.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum RegisterOp {
     /// Its value.
     Read,
@@ -17,7 +19,8 @@ pub enum RegisterOp {
 }
 
 /// What a register answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum RegisterRet {
     /// The value; none if it was never written.
     Value(Option<u64>),

@@ -2,12 +2,14 @@
 //!
 //! For one key these rules are as strong as linearizability, and they need no search, so they hold for long histories.
 
-use super::Anomaly;
-use super::history::{End, Entry};
+use crate::Anomaly;
+use crate::history::{End, Entry};
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What can be asked of a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum AppendOp {
     /// To add a value that nobody else ever adds.
     Append(u64),
@@ -16,7 +18,8 @@ pub enum AppendOp {
 }
 
 /// What a list answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum AppendRet {
     /// Done.
     Done,

@@ -1,14 +1,15 @@
 //! The record of what clients asked and what they were told.
 
+use serde::Serialize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Calls and their ends, in the order in which they happened in the world. Clones are the same history.
+/// Calls and their ends, in the order in which they happened. Clones are the same history.
 #[derive(Debug)]
 pub struct History<Op, Ret>(Arc<Mutex<Vec<Entry<Op, Ret>>>>, Arc<Mutex<u64>>);
 
 /// One call of a client.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Entry<Op, Ret> {
     /// Who called.
     pub client: u64,
@@ -18,14 +19,15 @@ pub struct Entry<Op, Ret> {
     pub op: Op,
     /// The call's place in the order of all calls and ends.
     pub called: u64,
-    /// The world's time of the call.
+    /// The time of the call.
     pub called_at: Duration,
     /// How it ended.
     pub end: End<Ret>,
 }
 
 /// How a call ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum End<Ret> {
     /// It was answered, at that place in the order.
     Answered(u64, Ret),
@@ -65,9 +67,8 @@ impl<Op, Ret> History<Op, Ret> {
         *order
     }
 
-    /// A client calls, now.
-    pub fn call(&self, client: u64, key: u64, op: Op) -> Call<Op, Ret> {
-        let called_at = rt::sim::current().map(|n| n.world_now()).unwrap_or_default();
+    /// A client calls, now; `called_at` is what the clock says.
+    pub fn call(&self, client: u64, key: u64, op: Op, called_at: Duration) -> Call<Op, Ret> {
         let called = self.tick();
         let mut entries = self.entries_mut();
         entries.push(Entry { client, key, op, called, called_at, end: End::Unknown });

@@ -1,0 +1,291 @@
+//! One run: a fresh cluster under one workload and one nemesis. Faults, heal, service, final reads, judgement.
+
+use crate::client::{Client, DATABASE, Field, Outcome, Sample};
+use crate::cluster::{Cluster, name};
+use crate::dice::Dice;
+use crate::error::ChaosError;
+use crate::logs::Seen;
+use crate::nemesis::{self, Nemesis};
+use crate::plant::Plant;
+use crate::workload::{self, Workload};
+use histories::Anomaly;
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// After the last fault everything serves again within so long.
+pub(crate) const HEAL_MAX: Duration = Duration::from_secs(30);
+/// How long is waited for it, to be able to say how late it was.
+const HEAL_PATIENCE: Duration = Duration::from_secs(90);
+/// Time for the final reads, and for the copies to become equal.
+const FINAL: Duration = Duration::from_secs(30);
+/// Clients for each node.
+const CLIENTS: u64 = 2;
+/// Fewer answers show nothing.
+const ANSWERS_MIN: usize = 50;
+
+/// What is to be run.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) workload: workload::Name,
+    pub(crate) nemesis: Nemesis,
+    pub(crate) nodes: usize,
+    pub(crate) length: Duration,
+    pub(crate) seed: u64,
+    pub(crate) plant: Option<Plant>,
+    pub(crate) bowline: PathBuf,
+    /// For state directories: short, since sockets are in there.
+    pub(crate) base: PathBuf,
+}
+
+/// A fault that was on from one moment to another, in milliseconds since the run began.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Fault {
+    pub(crate) from_ms: u64,
+    pub(crate) to_ms: u64,
+    pub(crate) what: String,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) plan: Plan,
+    pub(crate) samples: Vec<Sample>,
+    pub(crate) faults: Vec<Fault>,
+    /// How long it took after each heal that was waited for until everything served.
+    pub(crate) heals_ms: Vec<u64>,
+    /// What no correct system can have answered.
+    pub(crate) anomalies: Vec<Anomaly>,
+    /// What else the product did that it must not.
+    pub(crate) findings: Vec<String>,
+    pub(crate) seen: Seen,
+    /// The history, as lines of JSON.
+    pub(crate) history: String,
+}
+
+impl Report {
+    /// Nothing has happened yet.
+    fn new(plan: &Plan) -> Self {
+        Self {
+            plan: plan.clone(),
+            samples: Vec::new(),
+            faults: Vec::new(),
+            heals_ms: Vec::new(),
+            anomalies: Vec::new(),
+            findings: Vec::new(),
+            seen: Seen::default(),
+            history: String::new(),
+        }
+    }
+
+    /// A run that could not be carried out: that is a finding too.
+    pub(crate) fn broken(plan: &Plan, error: &ChaosError) -> Self {
+        Self { findings: vec![format!("the run could not be carried out: {error}")], ..Self::new(plan) }
+    }
+
+    /// How many calls ended so.
+    pub(crate) fn count(&self, outcome: Outcome) -> usize {
+        self.samples.iter().filter(|sample| sample.outcome == outcome).count()
+    }
+
+    /// Whether everything was as it must be.
+    pub(crate) fn is_well(&self) -> bool {
+        self.anomalies.is_empty() && self.findings.is_empty() && self.seen.panics == 0 && self.seen.errors.is_empty()
+    }
+}
+
+/// Carries a run out. An error says that it could not be.
+pub(crate) fn play(plan: &Plan) -> Result<Report, ChaosError> {
+    let mut report = Report::new(plan);
+    let mut cluster = Cluster::form(&plan.bowline, &plan.base, plan.nemesis.needs(plan.nodes))?;
+    let workload: Arc<dyn Workload> = Arc::from(plan.workload.make());
+    prepare(&cluster, &*workload)?;
+    let dirs = Arc::new(cluster.dirs());
+    let field = Field { dirs, begun: Instant::now(), plant: plan.plant };
+    let dice = Dice::new(plan.seed);
+    let ended = under_load(plan, &*workload, &field, &dice, |faults| {
+        faults_and_heals(&mut report, &mut cluster, plan, &field, faults)
+    });
+    report.samples = ended?;
+    read_all(&mut report, &*workload, &field, &dice)?;
+    compare(&mut report, &mut cluster)?;
+    for node in 0..plan.nodes {
+        cluster.stop(node);
+    }
+    report.findings.append(&mut cluster.findings);
+    for node in 0..plan.nodes {
+        report.seen.look(&cluster.log(node));
+    }
+    report.anomalies = workload.check();
+    report.history = workload.lines();
+    if report.count(Outcome::Answered) < ANSWERS_MIN {
+        report.findings.push(format!("only {} answers: nothing was shown", report.count(Outcome::Answered)));
+    }
+    Ok(report)
+}
+
+fn prepare(cluster: &Cluster, workload: &dyn Workload) -> Result<(), ChaosError> {
+    let mut tables = workload.tables();
+    tables.push("CREATE TABLE probes (count INTEGER NOT NULL)".to_owned());
+    tables.push("INSERT INTO probes VALUES (0)".to_owned());
+    let statements: Vec<Value> = tables.iter().map(|sql| json!({"sql": sql})).collect();
+    let made = cluster.ask(0, &format!("POST /v1/databases/{DATABASE}/execute"), &json!({"statements": statements}));
+    made.map(drop).map_err(|trouble| ChaosError::failed("making the tables", format!("{trouble:?}")))
+}
+
+/// Lets clients work while `meanwhile` goes on; what they did.
+fn under_load(
+    plan: &Plan,
+    workload: &dyn Workload,
+    field: &Field,
+    dice: &Dice,
+    meanwhile: impl FnOnce(&mut Dice) -> Result<(), ChaosError>,
+) -> Result<Vec<Sample>, ChaosError> {
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let clients = CLIENTS * u64::try_from(plan.nodes).unwrap_or(1);
+        let threads: Vec<_> = (0..clients)
+            .map(|number| {
+                let mut client = Client::new(number, field.clone(), dice);
+                let is_over = &is_over;
+                scope.spawn(move || {
+                    while !is_over.load(Ordering::Relaxed) {
+                        workload.step(&mut client);
+                        std::thread::sleep(client.dice.between(5, 60));
+                    }
+                    client.samples
+                })
+            })
+            .collect();
+        let ended = meanwhile(&mut dice.fork("faults"));
+        is_over.store(true, Ordering::Relaxed);
+        let mut samples = Vec::new();
+        for thread in threads {
+            samples.extend(thread.join().map_err(|_| ChaosError::failed("a client", "it panicked"))?);
+        }
+        ended.map(|()| samples)
+    })
+}
+
+/// Faults, each for a while, until the time is over; then everything is healed and must serve.
+fn faults_and_heals(
+    report: &mut Report,
+    cluster: &mut Cluster,
+    plan: &Plan,
+    field: &Field,
+    dice: &mut Dice,
+) -> Result<(), ChaosError> {
+    let changes_members = matches!(plan.nemesis, Nemesis::Leave | Nemesis::Replace | Nemesis::JoinCut);
+    nemesis::hold(cluster, Duration::from_millis(1500))?;
+    loop {
+        let from_ms = field.now_ms();
+        let what = plan.nemesis.strike(cluster, dice)?;
+        eprintln!("  {:>6.1} s  {what}", Duration::from_millis(from_ms).as_secs_f64());
+        let length = dice.between(2000, 7000);
+        nemesis::hold(cluster, length)?;
+        nemesis::heal(cluster)?;
+        report.faults.push(Fault { from_ms, to_ms: field.now_ms(), what });
+        let is_last = field.begun.elapsed() >= plan.length;
+        if is_last || changes_members || dice.below(2) == 0 {
+            await_service(report, cluster)?;
+        }
+        if is_last || changes_members {
+            await_voters(report, cluster)?;
+        }
+        if is_last {
+            return Ok(());
+        }
+        let pause = dice.between(500, 2500);
+        nemesis::hold(cluster, pause)?;
+    }
+}
+
+fn await_service(report: &mut Report, cluster: &mut Cluster) -> Result<(), ChaosError> {
+    let begun = Instant::now();
+    nemesis::readmit(cluster, HEAL_PATIENCE)?;
+    let mut late: Vec<usize> = (0..cluster.len()).collect();
+    let served = cluster.until("service", HEAL_PATIENCE, |cluster| {
+        late.retain(|node| !cluster.serves(*node));
+        late.is_empty()
+    });
+    let took = begun.elapsed();
+    report.heals_ms.push(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+    match served {
+        Ok(()) if took <= HEAL_MAX => Ok(()),
+        Ok(()) => {
+            report.findings.push(format!("liveness: it took {took:?} until all nodes served"));
+            Ok(())
+        }
+        Err(ChaosError::Late { .. }) => {
+            let states: Vec<String> = late.iter().map(|node| describe(cluster, *node)).collect();
+            report.findings.push(format!("liveness: not served within {HEAL_PATIENCE:?}: {}", states.join("; ")));
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What a node says of itself, to find out why it does not serve.
+fn describe(cluster: &Cluster, node: usize) -> String {
+    let status = cluster.status(node).unwrap_or_default();
+    let part = |name: &str| status.get(name).cloned().unwrap_or_default();
+    format!("{} {} waits for {}, troubles {}", name(node), part("state"), part("waiting_for"), part("troubles"))
+}
+
+fn await_voters(report: &mut Report, cluster: &mut Cluster) -> Result<(), ChaosError> {
+    let all = cluster.len();
+    match cluster.until("all nodes to vote", HEAL_PATIENCE, |cluster| cluster.voters() == all) {
+        Err(ChaosError::Late { after, .. }) => {
+            let voters = cluster.voters();
+            report.findings.push(format!("roles: {voters} of {all} nodes vote, {after:?} after everything served"));
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+/// Every node is asked for everything once more.
+fn read_all(report: &mut Report, workload: &dyn Workload, field: &Field, dice: &Dice) -> Result<(), ChaosError> {
+    for node in 0..field.dirs.len() {
+        let mut client = Client::new(1000 + u64::try_from(node).unwrap_or_default(), field.clone(), dice);
+        client.settle(node);
+        let until = Instant::now() + FINAL;
+        while !workload.finish(&mut client) {
+            if Instant::now() > until {
+                report.findings.push(format!("liveness: {} did not answer the final reads", name(node)));
+                break;
+            }
+            crate::process::pause(Duration::from_millis(100))?;
+        }
+        report.samples.append(&mut client.samples);
+    }
+    Ok(())
+}
+
+/// The copies of all nodes become equal, and none is damaged.
+fn compare(report: &mut Report, cluster: &mut Cluster) -> Result<(), ChaosError> {
+    let part = |copy: &Value, name: &str| copy.get(name).cloned().unwrap_or_default();
+    let mut copies = Vec::new();
+    let compared = cluster.until("equal copies", FINAL, |cluster| {
+        copies = cluster.copies();
+        let of = |copy: &Value| (part(copy, "version"), part(copy, "hash"));
+        let first = copies.first().map(of).unwrap_or_default();
+        first.1 != Value::Null && copies.iter().all(|copy| of(copy) == first)
+    });
+    for (node, copy) in copies.iter().enumerate() {
+        let problems = part(copy, "problems");
+        if problems.as_array().is_none_or(|problems| !problems.is_empty()) {
+            report.findings.push(format!("the copy of {} is not well: {copy}", name(node)));
+        }
+    }
+    match compared {
+        Err(ChaosError::Late { .. }) => {
+            report.findings.push(format!("the copies differ: {}", json!(copies)));
+            Ok(())
+        }
+        other => other,
+    }
+}
