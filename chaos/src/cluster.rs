@@ -283,6 +283,13 @@ impl Cluster {
         self.state(node) == "ready" && self.ask(node, &format!("POST /v1/databases/{DATABASE}/execute"), &write).is_ok()
     }
 
+    /// Replaces a row of 400 KiB, so that logs and databases need room; whether that was answered.
+    pub(crate) fn write_large(&self, node: usize, id: u64) -> bool {
+        let sql = "INSERT OR REPLACE INTO ballast VALUES (?, randomblob(400000))";
+        let write = json!({"statements": [{"sql": sql, "params": [id]}]});
+        self.ask(node, &format!("POST /v1/databases/{DATABASE}/execute"), &write).is_ok()
+    }
+
     /// The version and the hash of each node's copy, and what is wrong with it.
     pub(crate) fn copies(&self) -> Vec<Value> {
         let request = format!("GET /v1/databases/{DATABASE}/check");

@@ -44,6 +44,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
+/// Where runs have their directories.
+const RUNS: &str = "/tmp";
+
 /// Faults on real processes, and checkers for what the clients saw.
 #[derive(Parser)]
 #[command(name = "cargo xtask chaos")]
@@ -72,6 +75,9 @@ struct Args {
     /// Where reports go [default: chaos/TIME in the target directory]
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
+    /// State directories in memory: kill -9 leaves them, and a disk that others use says nothing
+    #[arg(long)]
+    in_memory: bool,
     /// Let the clients make an anomaly on purpose: the run must find it
     #[arg(long, value_enum, value_name = "P")]
     plant: Option<Plant>,
@@ -110,10 +116,7 @@ fn work(args: &Args) -> Result<bool, ChaosError> {
     }
     require()?;
     process::listen_for_interrupts()?;
-    let left = network::remove_leftovers();
-    if left > 0 {
-        eprintln!("removed {left} namespaces of a run that was killed");
-    }
+    remove_leftovers();
     let bowline = bowline(args.bowline.as_deref())?;
     let now = process::call(Command::new("date").args(["+%Y-%m-%dT%H-%M-%S %s%N"]))?;
     let (time, nanos) = now.trim().split_once(' ').unwrap_or(("now", "1"));
@@ -141,7 +144,8 @@ fn work(args: &Args) -> Result<bool, ChaosError> {
             seed,
             plant: args.plant,
             bowline: bowline.clone(),
-            base: PathBuf::from(format!("/tmp/blch-{}", std::process::id())),
+            base: base(""),
+            in_memory: args.in_memory,
         };
         let repeat = repeat(&plan, args);
         eprintln!("[{} of {}] {repeat}", number + 1, all.len());
@@ -156,6 +160,11 @@ fn work(args: &Args) -> Result<bool, ChaosError> {
     println!("{}", book.line(&missing));
     process::check_interrupted()?;
     Ok(book.is_well())
+}
+
+/// Where state directories are during a run: a short path, since sockets are in there.
+fn base(name: &str) -> PathBuf {
+    Path::new(RUNS).join(format!("{}{}{name}", network::PREFIX, std::process::id()))
 }
 
 /// A run, whose directory is gone afterwards; the logs of one that was not well are kept beside the report.
@@ -174,6 +183,23 @@ fn play(plan: &Plan, dir: &Path) -> Result<Report, ChaosError> {
         clear(&plan.base);
     }
     played
+}
+
+/// Removes the namespaces, mounts, control groups and directories of runs that were killed.
+fn remove_leftovers() {
+    let mut left = network::remove_leftovers();
+    for dir in [RUNS, volume::GROUPS] {
+        let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        for entry in entries.filter(|entry| network::is_leftover(&entry.file_name().to_string_lossy())) {
+            clear(&entry.path());
+            // A control group is no directory that can be emptied.
+            drop(std::fs::remove_dir(entry.path()));
+            left += 1;
+        }
+    }
+    if left > 0 {
+        eprintln!("removed {left} namespaces and directories of runs that were killed");
+    }
 }
 
 fn clear(base: &Path) {
@@ -213,10 +239,11 @@ fn repeat(plan: &Plan, args: &Args) -> String {
     let planted = args.plant.and_then(|plant| plant.to_possible_value());
     let planted = planted.map(|plant| format!(" --plant {}", plant.get_name())).unwrap_or_default();
     let binary = args.bowline.as_ref().map(|path| format!(" --bowline {}", path.display())).unwrap_or_default();
+    let memory = if args.in_memory { " --in-memory" } else { "" };
     let (workload, nemesis, nodes, secs, seed) =
         (plan.workload.word(), plan.nemesis.word(), plan.nodes, args.secs, plan.seed);
     format!(
-        "cargo xtask chaos --workload {workload} --nemesis {nemesis} --nodes {nodes} --secs {secs} --seed {seed}{planted}{binary}"
+        "cargo xtask chaos --workload {workload} --nemesis {nemesis} --nodes {nodes} --secs {secs} --seed {seed}{memory}{planted}{binary}"
     )
 }
 

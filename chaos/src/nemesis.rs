@@ -66,6 +66,9 @@ const MIXED: [Nemesis; 8] = [
 /// Writes a second that a slow disk carries out.
 const SLOW_WRITES: u32 = 12;
 
+/// Large rows that are written while a disk is full: several segments of the log.
+const LARGE_ROWS: u64 = 24;
+
 impl Nemesis {
     /// As on the command line.
     pub(crate) fn word(self) -> String {
@@ -73,10 +76,11 @@ impl Nemesis {
     }
 
     /// What it needs of the nodes.
-    pub(crate) fn needs(self, nodes: usize) -> Needs {
+    pub(crate) fn needs(self, nodes: usize, in_memory: bool) -> Needs {
         let disk = match self {
             Self::FullDisk => volume::Kind::Small,
             Self::SlowDisk => volume::Kind::Throttled,
+            _ if in_memory => volume::Kind::Small,
             _ => volume::Kind::Directory,
         };
         Needs { nodes, disk, own_clock: self == Self::Clock }
@@ -138,7 +142,10 @@ impl Nemesis {
             Self::FullDisk => {
                 let victims = victims(cluster, dice, 0);
                 victims.iter().try_for_each(|node| cluster.fill(*node, true))?;
-                Ok(format!("filled the disk of {}", names(&victims)))
+                // What has been made ready beforehand is used up by something large.
+                let rows =
+                    (0..LARGE_ROWS).filter(|row| cluster.write_large(dice.index(cluster.len()), row % 8)).count();
+                Ok(format!("filled the disk of {}, {rows} of {LARGE_ROWS} large rows were written", names(&victims)))
             }
             Self::SlowDisk => {
                 let victims = victims(cluster, dice, 0);

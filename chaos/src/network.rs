@@ -16,7 +16,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-const PREFIX: &str = "blch-";
+/// Everything that a run makes on the machine has a name of this and of its process id.
+pub(crate) const PREFIX: &str = "blch-";
 
 /// What an interface does to packets that leave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,11 +139,13 @@ pub(crate) fn address(node: usize) -> String {
 
 /// Removes the namespaces of runs that were killed, with what still runs in them; how many.
 pub(crate) fn remove_leftovers() -> usize {
-    let is_left = |name: &&String| {
-        let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
-        pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists())
-    };
-    namespaces().iter().filter(is_left).map(|name| remove(name)).count()
+    namespaces().iter().filter(|name| is_leftover(name)).map(|name| remove(name)).count()
+}
+
+/// Whether something has the name of a run whose process is gone.
+pub(crate) fn is_leftover(name: &str) -> bool {
+    let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
+    pid.is_some_and(|pid| pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists())
 }
 
 fn namespaces() -> Vec<String> {

@@ -90,6 +90,7 @@ impl Book {
     fn tell(&mut self, report: &Report, title: &str, repeat: &str) {
         let details = &mut self.details;
         line(details, &format!("\n## {title}\n\nTo repeat: `{repeat}`\n\n![{title}]({title}.svg)\n"));
+        line(details, &format!("Slowest synced write on the machine's own disk beside it: {:?}\n", report.sync_max));
         for fault in &report.faults {
             line(details, &format!("- {} to {} ms: {}", fault.from_ms, fault.to_ms, fault.what));
         }

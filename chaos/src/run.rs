@@ -39,6 +39,8 @@ pub(crate) struct Plan {
     pub(crate) bowline: PathBuf,
     /// For state directories: short, since sockets are in there.
     pub(crate) base: PathBuf,
+    /// Whether state directories are in memory: what the machine's disk does to others is no fault of this run.
+    pub(crate) in_memory: bool,
 }
 
 /// A fault that was on from one moment to another, in milliseconds since the run began.
@@ -64,6 +66,8 @@ pub(crate) struct Report {
     pub(crate) seen: Seen,
     /// The history, as lines of JSON.
     pub(crate) history: String,
+    /// How long the slowest write to the machine's own disk took beside the run, with its sync.
+    pub(crate) sync_max: Duration,
 }
 
 impl Report {
@@ -78,6 +82,7 @@ impl Report {
             findings: Vec::new(),
             seen: Seen::default(),
             history: String::new(),
+            sync_max: Duration::ZERO,
         }
     }
 
@@ -100,7 +105,7 @@ impl Report {
 /// Carries a run out. An error says that it could not be.
 pub(crate) fn play(plan: &Plan) -> Result<Report, ChaosError> {
     let mut report = Report::new(plan);
-    let mut cluster = Cluster::form(&plan.bowline, &plan.base, plan.nemesis.needs(plan.nodes))?;
+    let mut cluster = Cluster::form(&plan.bowline, &plan.base, plan.nemesis.needs(plan.nodes, plan.in_memory))?;
     let workload: Arc<dyn Workload> = Arc::from(plan.workload.make());
     prepare(&cluster, &*workload)?;
     let dirs = Arc::new(cluster.dirs());
@@ -131,6 +136,7 @@ fn prepare(cluster: &Cluster, workload: &dyn Workload) -> Result<(), ChaosError>
     let mut tables = workload.tables();
     tables.push("CREATE TABLE probes (count INTEGER NOT NULL)".to_owned());
     tables.push("INSERT INTO probes VALUES (0)".to_owned());
+    tables.push("CREATE TABLE ballast (id INTEGER PRIMARY KEY, body BLOB NOT NULL)".to_owned());
     let statements: Vec<Value> = tables.iter().map(|sql| json!({"sql": sql})).collect();
     let made = cluster.ask(0, &format!("POST /v1/databases/{DATABASE}/execute"), &json!({"statements": statements}));
     made.map(drop).map_err(|trouble| ChaosError::failed("making the tables", format!("{trouble:?}")))
@@ -186,6 +192,7 @@ fn faults_and_heals(
         eprintln!("  {:>6.1} s  {what}", Duration::from_millis(from_ms).as_secs_f64());
         let length = dice.between(2000, 7000);
         nemesis::hold(cluster, length)?;
+        report.sync_max = report.sync_max.max(sync_once(plan));
         nemesis::heal(cluster)?;
         report.faults.push(Fault { from_ms, to_ms: field.now_ms(), what });
         let is_last = field.begun.elapsed() >= plan.length;
@@ -201,6 +208,19 @@ fn faults_and_heals(
         let pause = dice.between(500, 2500);
         nemesis::hold(cluster, pause)?;
     }
+}
+
+/// How long the disk of the machine takes for one write. If that is seconds, the run says little about the cluster's speed.
+fn sync_once(plan: &Plan) -> Duration {
+    let begun = Instant::now();
+    let path = plan.base.join("probe");
+    let written = std::fs::File::create(&path).and_then(|mut file| {
+        std::io::Write::write_all(&mut file, &[0; 4096])?;
+        file.sync_all()
+    });
+    // The directory is there: forming has written to it.
+    drop(written);
+    begun.elapsed()
 }
 
 fn await_service(report: &mut Report, cluster: &mut Cluster) -> Result<(), ChaosError> {

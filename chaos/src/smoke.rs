@@ -18,7 +18,8 @@ fn plan(bowline: &Path, name: &str, workload: workload::Name, plant: Option<Plan
         seed: 7,
         plant,
         bowline: bowline.to_path_buf(),
-        base: PathBuf::from(format!("/tmp/blch-{}-{name}", std::process::id())),
+        base: base(&format!("-{name}")),
+        in_memory: true,
     }
 }
 
@@ -31,7 +32,7 @@ fn a_short_run_is_well_and_one_with_a_planted_anomaly_is_not() {
             return;
         }
     };
-    let dir = std::env::temp_dir().join(format!("blch-{}-report", std::process::id()));
+    let dir = base("-report");
     let well = play(&plan(&bowline, "a", workload::Name::Append, None), &dir).unwrap();
     assert!(well.is_well(), "{:?} {:?} {:?}", well.anomalies, well.findings, well.seen);
     assert!(well.count(Outcome::Answered) > 100 && !well.faults.is_empty(), "{:?}", well.faults);

@@ -24,6 +24,8 @@ pub(crate) struct Volume {
     device: Option<(String, PathBuf)>,
 }
 
+/// Where control groups of version 1 hold writes back.
+pub(crate) const GROUPS: &str = "/sys/fs/cgroup/blkio";
 const BALLAST: &str = "ballast";
 
 impl Volume {
@@ -42,7 +44,7 @@ impl Volume {
                 call(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image))?;
                 call(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(place))?;
                 let number = call(Command::new("mountpoint").arg("-d").arg(place))?.trim().to_owned();
-                let group = Path::new("/sys/fs/cgroup/blkio").join(name);
+                let group = Path::new(GROUPS).join(name);
                 // Of a run that was killed there may be one.
                 drop(std::fs::create_dir(&group));
                 volume.device = Some((number, group));
@@ -95,8 +97,8 @@ impl Drop for Volume {
 
 /// Whether writes can be held back here: what is missing if not.
 pub(crate) fn can_throttle() -> Result<(), String> {
-    if !Path::new("/sys/fs/cgroup/blkio/blkio.throttle.write_iops_device").exists() {
-        return Err("there is no blkio controller at /sys/fs/cgroup/blkio (version 1 of control groups)".to_owned());
+    if !Path::new(GROUPS).join("blkio.throttle.write_iops_device").exists() {
+        return Err(format!("there is no blkio controller at {GROUPS} (version 1 of control groups)"));
     }
     if Path::new("/dev/loop-control").exists() { Ok(()) } else { Err("there are no loop devices".to_owned()) }
 }
