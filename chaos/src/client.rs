@@ -181,6 +181,14 @@ impl Client {
         Err(doubt.unwrap_or_else(|| Trouble::Unknown("never sent".to_owned())))
     }
 
+    /// Replaces one of a few large rows, which nobody reads: the copies are compared.
+    pub(crate) fn write_large(&mut self) {
+        let (node, id) = (self.node(), self.dice.below(8));
+        let sql = "INSERT OR REPLACE INTO ballast VALUES (?, randomblob(300000))";
+        // Whether it was done does not matter.
+        drop(self.execute(node, &transaction(&[(sql, vec![json!(id)])])));
+    }
+
     fn execute(&self, node: usize, body: &Value) -> Result<Vec<u64>, Trouble> {
         let answer = self.ask(node, &format!("POST /v1/databases/{DATABASE}/execute"), &body.to_string())?;
         let results = answer.get("results").and_then(Value::as_array).cloned().unwrap_or_default();

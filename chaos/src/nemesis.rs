@@ -2,7 +2,7 @@
 
 mod members;
 
-use crate::cluster::{Cluster, Needs, can_set_clocks, name};
+use crate::cluster::{Clocks, Cluster, Needs, can_set_clocks, name};
 use crate::dice::Dice;
 use crate::error::ChaosError;
 use crate::network::Shaper;
@@ -29,6 +29,8 @@ pub(crate) enum Nemesis {
     OneWay,
     /// Two parts with one node that hears and is heard by both
     Bridge,
+    /// Cuts of all kinds that come and go several times a second
+    Flap,
     /// Each node hears a majority, and no two the same (from five nodes on)
     Ring,
     /// Up to a third of all packets is lost
@@ -41,6 +43,8 @@ pub(crate) enum Nemesis {
     SlowDisk,
     /// The wall clock of nodes jumps, by seconds to days
     Clock,
+    /// Clocks that run up to 9 % apart, and cuts and pauses that leases must outlast
+    Drift,
     /// A node leaves in order and joins again
     Leave,
     /// A node dies for good, is removed, and a new one of its name joins
@@ -75,6 +79,11 @@ impl Nemesis {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
+    /// Whether large rows may be written beside the workload: over a slow link each would take seconds.
+    pub(crate) fn bears_large_rows(self) -> bool {
+        !matches!(self, Self::SlowNet | Self::SlowDisk | Self::Mix)
+    }
+
     /// What it needs of the nodes.
     pub(crate) fn needs(self, nodes: usize, in_memory: bool) -> Needs {
         let disk = match self {
@@ -83,7 +92,12 @@ impl Nemesis {
             _ if in_memory => volume::Kind::Small,
             _ => volume::Kind::Directory,
         };
-        Needs { nodes, disk, own_clock: self == Self::Clock }
+        let clocks = match self {
+            Self::Clock => Clocks::Own,
+            Self::Drift => Clocks::Drifting,
+            _ => Clocks::Machine,
+        };
+        Needs { nodes, disk, clocks }
     }
 
     /// Why it cannot be had here.
@@ -91,7 +105,7 @@ impl Nemesis {
         match self {
             Self::Ring if nodes < 5 => Err("with three nodes it is the same as bridge: --nodes 5".to_owned()),
             Self::SlowDisk => can_throttle(),
-            Self::Clock => can_set_clocks(),
+            Self::Clock | Self::Drift => can_set_clocks(),
             _ => Ok(()),
         }
     }
@@ -129,6 +143,22 @@ impl Nemesis {
                 cluster.network.cut(&deaf)?;
                 Ok(told)
             }
+            Self::Flap => {
+                let cuts = 4 + dice.below(8);
+                for _ in 0..cuts {
+                    let kind = one_of(&[Self::Halves, Self::OneWay, Self::Bridge], dice);
+                    cluster.network.cut(&kind.cuts(cluster, dice).0)?;
+                    let length = dice.between(50, 700);
+                    pause(length)?;
+                    if dice.below(2) == 0 {
+                        cluster.network.cut(&BTreeSet::new())?;
+                        let length = dice.between(20, 400);
+                        pause(length)?;
+                    }
+                }
+                Ok(format!("{cuts} cuts that came and went"))
+            }
+            Self::Drift => one_of(&[Self::Halves, Self::OneWay, Self::Pause], dice).strike(cluster, dice),
             Self::Loss => {
                 let percent = 5 + u32::try_from(dice.below(30)).unwrap_or_default();
                 cluster.network.lose(percent)?;
@@ -164,12 +194,8 @@ impl Nemesis {
             }
             Self::Leave | Self::Replace | Self::JoinCut => members::strike(self, cluster, dice),
             Self::Mix => {
-                let [first, second] = [(); 2].map(|()| MIXED.get(dice.index(MIXED.len())).copied());
-                let mut told = Vec::new();
-                for nemesis in [first, second].into_iter().flatten() {
-                    told.push(nemesis.strike(cluster, dice)?);
-                }
-                Ok(told.join("; "))
+                let [first, second] = [(); 2].map(|()| one_of(&MIXED, dice));
+                Ok([first.strike(cluster, dice)?, second.strike(cluster, dice)?].join("; "))
             }
         }
     }
@@ -222,6 +248,10 @@ impl Nemesis {
             }
         }
     }
+}
+
+fn one_of(nemeses: &[Nemesis], dice: &mut Dice) -> Nemesis {
+    nemeses.get(dice.index(nemeses.len())).copied().unwrap_or(Nemesis::None)
 }
 
 /// Ends everything that a nemesis has begun: from now on the machines, the disks and the network are whole.

@@ -166,6 +166,17 @@ fn under_load(
                 })
             })
             .collect();
+        // In half of the runs somebody writes large rows too: then logs are cut, and who was away gets a checkpoint.
+        if plan.nemesis.bears_large_rows() && dice.fork("large").below(2) == 0 {
+            let mut client = Client::new(2000, field.clone(), dice);
+            let is_over = &is_over;
+            scope.spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    client.write_large();
+                    std::thread::sleep(client.dice.between(50, 300));
+                }
+            });
+        }
         let ended = meanwhile(&mut dice.fork("faults"));
         is_over.store(true, Ordering::Relaxed);
         let mut samples = Vec::new();

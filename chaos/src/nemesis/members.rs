@@ -1,6 +1,6 @@
 //! Nodes that leave, die for good, and join, also while something else goes wrong.
 
-use super::{Nemesis, heal, victims};
+use super::{Nemesis, heal, one_of, victims};
 use crate::cluster::{Cluster, name};
 use crate::dice::Dice;
 use crate::error::ChaosError;
@@ -58,8 +58,7 @@ pub(super) fn strike(nemesis: Nemesis, cluster: &mut Cluster, dice: &mut Dice) -
                 .map_err(|error| ChaosError::failed("bowline join", error.to_string()))?;
             let moment = dice.between(0, 1500);
             pause(moment)?;
-            let kind = [Nemesis::Kill, Nemesis::Halves, Nemesis::OneWay, Nemesis::Pause];
-            let fault = kind.get(dice.index(kind.len())).copied().unwrap_or(Nemesis::Kill);
+            let fault = one_of(&[Nemesis::Kill, Nemesis::Halves, Nemesis::OneWay, Nemesis::Pause], dice);
             let what = fault.strike(cluster, dice)?;
             tell(&format!("while it joined, after {moment:?}: {what}"), Ok(()))?;
             let hold = dice.between(500, 4000);
