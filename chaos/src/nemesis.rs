@@ -51,21 +51,14 @@ pub(crate) enum Nemesis {
     Replace,
     /// A node leaves and joins again while somebody is killed or cut off
     JoinCut,
-    /// Any of kill, pause, restart, halves, one-way, bridge, loss and slow-net, two at a time
+    /// Something to processes and something to the network at the same time
     Mix,
 }
 
-/// What a nemesis may do in [`Nemesis::Mix`].
-const MIXED: [Nemesis; 8] = [
-    Nemesis::Kill,
-    Nemesis::Pause,
-    Nemesis::Restart,
-    Nemesis::Halves,
-    Nemesis::OneWay,
-    Nemesis::Bridge,
-    Nemesis::Loss,
-    Nemesis::SlowNet,
-];
+/// What [`Nemesis::Mix`] does to processes and to the network. Two of one kind would undo each other.
+const TO_PROCESSES: [Nemesis; 3] = [Nemesis::Kill, Nemesis::Pause, Nemesis::Restart];
+const TO_THE_NETWORK: [Nemesis; 6] =
+    [Nemesis::Halves, Nemesis::OneWay, Nemesis::Bridge, Nemesis::Flap, Nemesis::Loss, Nemesis::SlowNet];
 
 /// Writes a second that a slow disk carries out.
 const SLOW_WRITES: u32 = 12;
@@ -194,8 +187,11 @@ impl Nemesis {
             }
             Self::Leave | Self::Replace | Self::JoinCut => members::strike(self, cluster, dice),
             Self::Mix => {
-                let [first, second] = [(); 2].map(|()| one_of(&MIXED, dice));
-                Ok([first.strike(cluster, dice)?, second.strike(cluster, dice)?].join("; "))
+                let (to_processes, to_the_network) = (one_of(&TO_PROCESSES, dice), one_of(&TO_THE_NETWORK, dice));
+                // What is started again may find the network cut, and what is cut may fall.
+                let is_cut_first = dice.below(2) == 0;
+                let order = if is_cut_first { [to_the_network, to_processes] } else { [to_processes, to_the_network] };
+                Ok([order[0].strike(cluster, dice)?, order[1].strike(cluster, dice)?].join("; "))
             }
         }
     }
