@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 pub(crate) const DATABASE: &str = "chaos";
 
 /// How long a client waits for an answer.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What kind of call it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -199,7 +199,7 @@ impl Client {
     pub(crate) fn read(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Vec<Value>>, Trouble> {
         let node = self.node();
         let level = if self.field.plant == Some(Plant::StaleRead) { "local" } else { "linearizable" };
-        let request = format!("POST /v1/databases/{DATABASE}/query?read={level}&busy=2s");
+        let request = format!("POST /v1/databases/{DATABASE}/query?read={level}&busy=1s");
         let answer = self.ask(node, &request, &json!({"sql": sql, "params": params}).to_string())?;
         let rows = answer.get("rows").and_then(Value::as_array).cloned().unwrap_or_default();
         Ok(rows.into_iter().map(|row| row.as_array().cloned().unwrap_or_default()).collect())

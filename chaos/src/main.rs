@@ -63,6 +63,9 @@ struct Args {
     /// Seconds of faults in each run
     #[arg(long, default_value_t = 300)]
     secs: u64,
+    /// How long a fault is on at most; two seconds at least
+    #[arg(long, value_name = "SECONDS", default_value_t = 7)]
+    hold: u64,
     /// From which chance follows; each run after the first takes the next [default: from the clock]
     #[arg(long)]
     seed: Option<u64>,
@@ -141,6 +144,7 @@ fn work(args: &Args) -> Result<bool, ChaosError> {
             nemesis: *nemesis,
             nodes,
             length: Duration::from_secs(args.secs),
+            hold_ms_max: args.hold * 1000,
             seed,
             plant: args.plant,
             bowline: bowline.clone(),
@@ -212,12 +216,13 @@ fn tell(report: &Report, repeat: &str) {
     let heal = report.heals_ms.iter().max().copied().unwrap_or_default();
     let verdict = if report.is_well() { "well" } else { "NOT WELL" };
     eprintln!(
-        "  {verdict}: {} calls, {} answered, {} unknown, {} faults, {} anomalies, slowest heal {heal} ms",
+        "  {verdict}: {} calls, {} answered, {} unknown, {} faults, {} anomalies, slowest heal {heal} ms, longest without a write {} ms",
         report.samples.len(),
         report.count(client::Outcome::Answered),
         report.count(client::Outcome::Unknown),
         report.faults.len(),
-        report.anomalies.len()
+        report.anomalies.len(),
+        report.write_gap_ms()
     );
     for anomaly in report.anomalies.iter().take(3) {
         let text: String = anomaly.0.chars().take(2000).collect();
@@ -239,11 +244,12 @@ fn repeat(plan: &Plan, args: &Args) -> String {
     let planted = args.plant.and_then(|plant| plant.to_possible_value());
     let planted = planted.map(|plant| format!(" --plant {}", plant.get_name())).unwrap_or_default();
     let binary = args.bowline.as_ref().map(|path| format!(" --bowline {}", path.display())).unwrap_or_default();
+    let hold = if args.hold == 7 { String::new() } else { format!(" --hold {}", args.hold) };
     let memory = if args.in_memory { " --in-memory" } else { "" };
     let (workload, nemesis, nodes, secs, seed) =
         (plan.workload.word(), plan.nemesis.word(), plan.nodes, args.secs, plan.seed);
     format!(
-        "cargo xtask chaos --workload {workload} --nemesis {nemesis} --nodes {nodes} --secs {secs} --seed {seed}{memory}{planted}{binary}"
+        "cargo xtask chaos --workload {workload} --nemesis {nemesis} --nodes {nodes} --secs {secs} --seed {seed}{hold}{memory}{planted}{binary}"
     )
 }
 

@@ -72,11 +72,12 @@ impl Book {
         line(
             &mut self.rows,
             &format!(
-                "| [{title}](#{title}) | {} | {} | {ok} | {unknown} | {refused} | {} | {} | {heal_max} | {p50} / {p99} | {verdict} |",
+                "| [{title}](#{title}) | {} | {} | {ok} | {unknown} | {refused} | {} | {} | {heal_max} | {} | {p50} / {p99} | {verdict} |",
                 plan.nodes,
                 report.samples.len(),
                 report.faults.len(),
-                report.anomalies.len()
+                report.anomalies.len(),
+                report.write_gap_ms()
             ),
         );
         self.write(&format!("{title}.svg"), &plot::draw(&title, &report.samples, &report.faults))?;
@@ -123,8 +124,8 @@ impl Book {
     fn text(&self) -> String {
         format!(
             "# Chaos on real processes\n\n{}\n\n\
-             | run | nodes | calls | answered | unknown | refused | faults | anomalies | slowest heal, ms | median / p99, ms | verdict |\n\
-             |---|---|---|---|---|---|---|---|---|---|---|\n{}\n{}",
+             | run | nodes | calls | answered | unknown | refused | faults | anomalies | slowest heal, ms | longest without a write, ms | median / p99, ms | verdict |\n\
+             |---|---|---|---|---|---|---|---|---|---|---|---|\n{}\n{}",
             self.head, self.rows, self.details
         )
     }

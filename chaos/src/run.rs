@@ -1,6 +1,6 @@
 //! One run: a fresh cluster under one workload and one nemesis. Faults, heal, service, final reads, judgement.
 
-use crate::client::{Client, DATABASE, Field, Outcome, Sample};
+use crate::client::{Client, DATABASE, Field, Kind, Outcome, Sample};
 use crate::cluster::{Cluster, name};
 use crate::dice::Dice;
 use crate::error::ChaosError;
@@ -23,7 +23,7 @@ const HEAL_PATIENCE: Duration = Duration::from_secs(90);
 /// Time for the final reads, and for the copies to become equal.
 const FINAL: Duration = Duration::from_secs(30);
 /// Clients for each node.
-const CLIENTS: u64 = 2;
+const CLIENTS: u64 = 4;
 /// Fewer answers show nothing.
 const ANSWERS_MIN: usize = 50;
 
@@ -34,6 +34,8 @@ pub(crate) struct Plan {
     pub(crate) nemesis: Nemesis,
     pub(crate) nodes: usize,
     pub(crate) length: Duration,
+    /// How long a fault is on at most, in milliseconds.
+    pub(crate) hold_ms_max: u64,
     pub(crate) seed: u64,
     pub(crate) plant: Option<Plant>,
     pub(crate) bowline: PathBuf,
@@ -94,6 +96,15 @@ impl Report {
     /// How many calls ended so.
     pub(crate) fn count(&self, outcome: Outcome) -> usize {
         self.samples.iter().filter(|sample| sample.outcome == outcome).count()
+    }
+
+    /// The longest time in which no write was answered, in milliseconds. Under faults that leave no majority it is as long as they are.
+    pub(crate) fn write_gap_ms(&self) -> u64 {
+        let is_done = |sample: &&Sample| sample.outcome == Outcome::Answered && sample.kind == Kind::Write;
+        let mut done: Vec<u64> =
+            self.samples.iter().filter(is_done).map(|sample| sample.begun_ms + sample.took_us / 1000).collect();
+        done.sort_unstable();
+        done.windows(2).filter_map(|pair| Some(pair.last()? - pair.first()?)).max().unwrap_or_default()
     }
 
     /// Whether everything was as it must be.
@@ -160,7 +171,7 @@ fn under_load(
                 scope.spawn(move || {
                     while !is_over.load(Ordering::Relaxed) {
                         workload.step(&mut client);
-                        std::thread::sleep(client.dice.between(5, 60));
+                        std::thread::sleep(client.dice.between(10, 120));
                     }
                     client.samples
                 })
@@ -201,7 +212,7 @@ fn faults_and_heals(
         let from_ms = field.now_ms();
         let what = plan.nemesis.strike(cluster, dice)?;
         eprintln!("  {:>6.1} s  {what}", Duration::from_millis(from_ms).as_secs_f64());
-        let length = dice.between(2000, 7000);
+        let length = dice.between(2000, plan.hold_ms_max.max(2000));
         nemesis::hold(cluster, length)?;
         report.sync_max = report.sync_max.max(sync_once(plan));
         nemesis::heal(cluster)?;
