@@ -30,6 +30,7 @@ mod report;
 mod run;
 #[cfg(test)]
 mod smoke;
+mod starvation;
 mod volume;
 mod wire;
 mod workload;
@@ -154,10 +155,10 @@ fn work(args: &Args) -> Result<bool, ChaosError> {
         let repeat = repeat(&plan, args);
         eprintln!("[{} of {}] {repeat}", number + 1, all.len());
         let played = play(&plan, &dir);
-        if matches!(played, Err(ChaosError::Interrupted)) {
-            break;
-        }
-        let report = played.unwrap_or_else(|error| Report::broken(&plan, &error));
+        let report = match played {
+            Err(ChaosError::Interrupted) => break,
+            other => other?,
+        };
         book.add(&report, &repeat)?;
         tell(&report, &repeat);
     }
@@ -230,6 +231,9 @@ fn tell(report: &Report, repeat: &str) {
     }
     for finding in &report.findings {
         eprintln!("  finding: {finding}");
+    }
+    for text in &report.no_verdict {
+        eprintln!("  no verdict, the machine was starved: {text}");
     }
     for (text, times) in &report.seen.errors {
         eprintln!("  logged {times} times: {text}");

@@ -30,6 +30,7 @@ pub(crate) struct Totals {
     faults: usize,
     anomalies: usize,
     findings: usize,
+    no_verdict: usize,
     panics: u64,
     unexpected_errors: u64,
     heal_max_ms: u64,
@@ -62,10 +63,15 @@ impl Book {
         totals.faults += report.faults.len();
         totals.anomalies += report.anomalies.len();
         totals.findings += report.findings.len();
+        totals.no_verdict += report.no_verdict.len();
         totals.panics += report.seen.panics;
         totals.unexpected_errors += errors;
         totals.heal_max_ms = totals.heal_max_ms.max(heal_max);
-        let verdict = if report.is_well() { "well" } else { "**NOT WELL**" };
+        let verdict = match (report.is_well(), report.no_verdict.is_empty()) {
+            (true, true) => "well",
+            (true, false) => "well as far as it went",
+            (false, _) => "**NOT WELL**",
+        };
         let took: Vec<u64> =
             report.samples.iter().filter(|s| s.outcome == Outcome::Answered).map(|s| s.took_us / 1000).collect();
         let [p50, p99] = [50, 99].map(|share| plot::quantile(&took, share).unwrap_or_default());
@@ -91,13 +97,21 @@ impl Book {
     fn tell(&mut self, report: &Report, title: &str, repeat: &str) {
         let details = &mut self.details;
         line(details, &format!("\n## {title}\n\nTo repeat: `{repeat}`\n\n![{title}]({title}.svg)\n"));
-        line(details, &format!("Slowest synced write on the machine's own disk beside it: {:?}\n", report.sync_max));
+        let (stalls, longest) = report.stalls;
+        let sync = report.sync_max;
+        line(
+            details,
+            &format!(
+                "The machine beside it: slowest synced write {sync:?}, {stalls} stalls, the longest of {longest:?}.\n"
+            ),
+        );
         for fault in &report.faults {
             line(details, &format!("- {} to {} ms: {}", fault.from_ms, fault.to_ms, fault.what));
         }
         let mut wrong: Vec<String> = report.anomalies.iter().take(5).map(|a| format!("anomaly: {a}")).collect();
         wrong.extend(report.findings.iter().cloned());
         wrong.extend(report.seen.errors.iter().map(|(text, times)| format!("logged {times} times: {text}")));
+        wrong.extend(report.no_verdict.iter().map(|text| format!("no verdict, the machine was starved: {text}")));
         if report.seen.panics > 0 {
             wrong.push(format!("{} panics", report.seen.panics));
         }
