@@ -86,8 +86,7 @@ impl Cluster {
             cluster.join(node, 0, PATIENCE)?;
         }
         if needs.nodes > 3 {
-            let voters = needs.nodes.to_string();
-            cluster.command(0, &["node", "roles", "--voters", &voters, "--stand-bys", "0"], PATIENCE)?;
+            cluster.command(0, &["node", "roles", "--voters", &needs.nodes.to_string()], PATIENCE)?;
         }
         cluster.command(0, &["db", "create", DATABASE], PATIENCE)?;
         cluster.until("all nodes to vote", PATIENCE, |cluster| cluster.voters() == needs.nodes)?;

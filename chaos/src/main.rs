@@ -176,7 +176,7 @@ fn base(name: &str) -> PathBuf {
 fn play(plan: &Plan, dir: &Path) -> Result<Report, ChaosError> {
     clear(&plan.base);
     let played = run::play(plan);
-    if !played.as_ref().is_ok_and(Report::is_well) {
+    if !played.as_ref().is_ok_and(|report| report.is_well() && report.no_verdict.is_empty()) {
         let kept = dir.join(format!("logs-{}-{}-{}", plan.seed, plan.workload.word(), plan.nemesis.word()));
         drop(std::fs::create_dir_all(&kept));
         for node in 0..plan.nodes {
@@ -217,13 +217,15 @@ fn tell(report: &Report, repeat: &str) {
     let heal = report.heals_ms.iter().max().copied().unwrap_or_default();
     let verdict = if report.is_well() { "well" } else { "NOT WELL" };
     eprintln!(
-        "  {verdict}: {} calls, {} answered, {} unknown, {} faults, {} anomalies, slowest heal {heal} ms, longest without a write {} ms",
+        "  {verdict}: {} calls, {} answered, {} unknown, {} faults, {} anomalies, slowest heal {heal} ms, longest without a write {} ms, \
+         {:.1?} for a processor",
         report.samples.len(),
         report.count(client::Outcome::Answered),
         report.count(client::Outcome::Unknown),
         report.faults.len(),
         report.anomalies.len(),
-        report.write_gap_ms()
+        report.write_gap_ms(),
+        report.waits.0
     );
     for anomaly in report.anomalies.iter().take(3) {
         let text: String = anomaly.0.chars().take(2000).collect();

@@ -37,9 +37,9 @@ pub(crate) enum Nemesis {
     Loss,
     /// Delay with jitter where the kernel has netem, else links of 512 kbit/s
     SlowNet,
-    /// The disk of a node is full
+    /// The disks of a minority, or of all, are full
     FullDisk,
-    /// The disk of a node carries out a few writes a second
+    /// The disks of a minority carry out a few writes a second
     SlowDisk,
     /// The wall clock of nodes jumps, by seconds to days
     Clock,
@@ -65,6 +65,8 @@ const SLOW_WRITES: u32 = 12;
 
 /// Large rows that are written while a disk is full: several segments of the log.
 const LARGE_ROWS: u64 = 24;
+/// So many that were not written show that the disk is full.
+const LARGE_REFUSED_MAX: u64 = 4;
 
 impl Nemesis {
     /// As on the command line.
@@ -163,12 +165,16 @@ impl Nemesis {
                 Ok(format!("links: {shaper:?}"))
             }
             Self::FullDisk => {
-                let victims = victims(cluster, dice, 0);
+                let most = if dice.below(5) == 0 { cluster.len() } else { 0 };
+                let victims = victims(cluster, dice, most);
                 victims.iter().try_for_each(|node| cluster.fill(*node, true))?;
                 // What has been made ready beforehand is used up by something large.
-                let rows =
-                    (0..LARGE_ROWS).filter(|row| cluster.write_large(dice.index(cluster.len()), row % 8)).count();
-                Ok(format!("filled the disk of {}, {rows} of {LARGE_ROWS} large rows were written", names(&victims)))
+                let (mut rows, mut refused) = (0, 0);
+                while rows + refused < LARGE_ROWS && refused < LARGE_REFUSED_MAX {
+                    let is_written = cluster.write_large(dice.index(cluster.len()), rows % 8);
+                    *(if is_written { &mut rows } else { &mut refused }) += 1;
+                }
+                Ok(format!("filled the disk of {}; {rows} large rows were written", names(&victims)))
             }
             Self::SlowDisk => {
                 let victims = victims(cluster, dice, 0);

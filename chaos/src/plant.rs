@@ -9,7 +9,7 @@ pub(crate) enum Plant {
     LostWrite,
     /// Reads ask for what the node has, and are judged as if they were linearizable.
     StaleRead,
-    /// A transaction over HTTP is sent one statement at a time.
+    /// A transaction over HTTP is sent one statement at a time (append and bank).
     TornTransaction,
     /// One acknowledged write in twenty is counted as refused.
     RefusedWrite,

@@ -97,12 +97,12 @@ impl Book {
     fn tell(&mut self, report: &Report, title: &str, repeat: &str) {
         let details = &mut self.details;
         line(details, &format!("\n## {title}\n\nTo repeat: `{repeat}`\n\n![{title}]({title}.svg)\n"));
-        let (stalls, longest) = report.stalls;
+        let (median, longest) = report.waits;
         let sync = report.sync_max;
         line(
             details,
             &format!(
-                "The machine beside it: slowest synced write {sync:?}, {stalls} stalls, the longest of {longest:?}.\n"
+                "The machine beside it: slowest synced write {sync:?}; threads waited {median:?} for a processor, {longest:?} at worst.\n"
             ),
         );
         for fault in &report.faults {

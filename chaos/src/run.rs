@@ -69,8 +69,8 @@ pub(crate) struct Report {
     pub(crate) seen: Seen,
     /// What was late while the machine gave its processors to others.
     pub(crate) no_verdict: Vec<String>,
-    /// How often that was, and the longest.
-    pub(crate) stalls: (usize, Duration),
+    /// How long threads waited for a processor: the median and the longest of the means of a quarter of a second.
+    pub(crate) waits: (Duration, Duration),
     /// The history, as lines of JSON.
     pub(crate) history: String,
     /// How long the slowest write to the machine's own disk took beside the run, with its sync.
@@ -89,7 +89,7 @@ impl Report {
             findings: Vec::new(),
             seen: Seen::default(),
             no_verdict: Vec::new(),
-            stalls: (0, Duration::ZERO),
+            waits: (Duration::ZERO, Duration::ZERO),
             history: String::new(),
             sync_max: Duration::ZERO,
         }
@@ -133,7 +133,7 @@ pub(crate) fn play(plan: &Plan) -> Result<Report, ChaosError> {
     for node in 0..plan.nodes {
         report.seen.look(&plan.base.join(format!("{}.log", name(node))));
     }
-    report.stalls = watch.summary();
+    report.waits = watch.summary(begun);
     Ok(report)
 }
 
@@ -311,9 +311,16 @@ fn await_service(report: &mut Report, cluster: &mut Cluster, watch: &Watch) -> R
 
 /// What a node says of itself, to find out why it does not serve.
 fn describe(cluster: &Cluster, node: usize) -> String {
-    let status = cluster.status(node).unwrap_or_default();
+    let Some(status) = cluster.status(node) else { return format!("{} says nothing", name(node)) };
     let part = |name: &str| status.get(name).cloned().unwrap_or_default();
-    format!("{} {} waits for {}, troubles {}", name(node), part("state"), part("waiting_for"), part("troubles"))
+    let members = part("nodes").as_array().cloned().unwrap_or_default().into_iter().map(|member| {
+        let word = |name: &str| member.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let leads = if member.get("leader").and_then(Value::as_bool) == Some(true) { " leads" } else { "" };
+        format!("{} {} {}{leads}", word("name"), word("role"), word("health"))
+    });
+    let members: Vec<String> = members.collect();
+    let (state, waiting, troubles) = (part("state"), part("waiting_for"), part("troubles"));
+    format!("{} {state} waits for {waiting}, troubles {troubles}, members {}", name(node), members.join(", "))
 }
 
 fn await_voters(report: &mut Report, cluster: &mut Cluster, watch: &Watch) -> Result<(), ChaosError> {

@@ -16,6 +16,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("faketime", "gives programs wrong clocks"),
     ("sqlite3", "opens the files that Bowline writes"),
     ("libsqlite3-dev", "a local SQLite to measure against"),
+    ("nftables", "cuts the networks of `cargo xtask chaos`"),
+    ("faketime", "sets and bends the clocks in `cargo xtask chaos`"),
 ];
 
 /// Arguments of `cargo xtask peers`.
