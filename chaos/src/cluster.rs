@@ -258,9 +258,13 @@ impl Cluster {
 
     /// What a node says to a request on its control socket.
     pub(crate) fn ask(&self, node: usize, request: &str, body: &Value) -> Result<Value, Trouble> {
+        self.ask_patiently(node, request, body, GLANCE)
+    }
+
+    fn ask_patiently(&self, node: usize, request: &str, body: &Value, patience: Duration) -> Result<Value, Trouble> {
         let dir = self.nodes.get(node).map(|place| place.dir.clone()).unwrap_or_default();
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        ask(&dir.join("control.sock"), request, &body, GLANCE)
+        ask(&dir.join("control.sock"), request, &body, patience)
     }
 
     /// What a node says of itself and of the cluster.
