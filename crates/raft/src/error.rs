@@ -141,6 +141,12 @@ pub enum ReadError {
         /// How long was waited.
         waited: Duration,
     },
+    /// The disk takes no more, so the group is suspended on this node. Other members may serve the read.
+    #[error("the Raft log cannot be written: {why}")]
+    Full {
+        /// What the disk said.
+        why: Arc<str>,
+    },
     /// The group has stopped on this node.
     #[error("the group has stopped on this node")]
     Stopped,
@@ -265,12 +271,14 @@ impl Fault for ReadError {
             Self::NotLeader { .. } => NOT_LEADER,
             Self::NoLeader { .. } => NO_LEADER,
             Self::Late { .. } => LATE,
+            Self::Full { .. } => FULL,
             Self::Stopped => STOPPED,
         }
     }
     fn disposition(&self) -> Disposition {
         match self {
             Self::Stopped => Disposition::Gone,
+            Self::Full { .. } => Disposition::Retry { after: Duration::from_secs(1) },
             _ => ELECTION,
         }
     }

@@ -237,6 +237,7 @@ fn read_error(error: &raft::ReadError, waited: Duration) -> StoreError {
     match error {
         raft::ReadError::NotLeader { leader } => StoreError::NotLeader { leader: *leader },
         raft::ReadError::NoLeader { .. } | raft::ReadError::Late { .. } => StoreError::ReadTimeout { waited },
+        raft::ReadError::Full { .. } => StoreError::Suspended(error.clone()),
         raft::ReadError::Stopped => StoreError::NotOpen { state: "closing" },
     }
 }

@@ -135,6 +135,9 @@ pub enum StoreError {
     /// The database's group could not be changed.
     #[error(transparent)]
     Change(#[from] raft::ChangeError),
+    /// This node's disk takes no more, so that it can neither lead nor follow. Another member serves the database.
+    #[error(transparent)]
+    Suspended(raft::ReadError),
     /// The database's group could not be opened.
     #[error(transparent)]
     Group(#[from] raft::OpenError),
@@ -245,6 +248,7 @@ impl Fault for StoreError {
             Self::Importing { .. } => Code("BL-STORE-019"),
             Self::Import(e) => e.code(),
             Self::Change(e) => e.code(),
+            Self::Suspended(e) => e.code(),
             Self::Group(e) => e.code(),
             Self::Pages { error, .. } => error.code(),
             Self::Internal(_) => Code("BL-STORE-014"),
@@ -280,6 +284,7 @@ impl Fault for StoreError {
             Self::Importing { .. } => Disposition::Retry { after: Duration::from_secs(1) },
             Self::Import(e) => e.disposition(),
             Self::Change(e) => e.disposition(),
+            Self::Suspended(e) => e.disposition(),
             Self::Group(e) => e.disposition(),
             Self::Pages { error, .. } => error.disposition(),
             Self::Call(e) => e.disposition(),

@@ -192,7 +192,7 @@ impl Core {
     // ---- reads ----
 
     pub(crate) fn lease(&self) -> Result<LeaseRead, ReadError> {
-        self.with_metrics(|m| self.lease_by(m)).ok_or(ReadError::Stopped)?
+        self.with_metrics(|m| self.lease_by(m)).ok_or_else(|| self.why_not_read())?
     }
 
     fn lease_by(&self, m: &Metrics) -> Result<LeaseRead, ReadError> {
@@ -241,7 +241,7 @@ impl Core {
     pub(crate) async fn read_index(&self, deadline: Instant) -> Result<LogIndex, ReadError> {
         let mut why: Arc<str> = "no leader is known".into();
         while Instant::now() < deadline {
-            let raft = self.raft().ok_or(ReadError::Stopped)?;
+            let raft = self.raft().ok_or_else(|| self.why_not_read())?;
             let leader = self.with_metrics(|m| m.current_leader).flatten().map(NodeId);
             let left = deadline.saturating_duration_since(Instant::now());
             match leader {
@@ -249,7 +249,7 @@ impl Core {
                 Some(leader) if leader == self.node => {
                     match rt::time::timeout(left, raft.get_read_linearizer(ReadPolicy::ReadIndex)).await {
                         Ok(Ok(linearizer)) => return Ok(LogIndex(linearizer.read_log_id().index())),
-                        Ok(Err(error)) if error.fatal().is_some() => return Err(ReadError::Stopped),
+                        Ok(Err(error)) if error.fatal().is_some() => return Err(self.why_not_read()),
                         Ok(Err(error)) => why = error.to_string().into(),
                         Err(_) => why = "no majority answered".into(),
                     }
@@ -396,6 +396,14 @@ impl Core {
         match &self.status.borrow().state {
             GroupState::Suspended(why) => ProposeError::Full { why: Arc::clone(why) },
             _ => ProposeError::Stopped,
+        }
+    }
+
+    /// Why there is no engine to ask for a position to read at.
+    fn why_not_read(&self) -> ReadError {
+        match &self.status.borrow().state {
+            GroupState::Suspended(why) => ReadError::Full { why: Arc::clone(why) },
+            _ => ReadError::Stopped,
         }
     }
 

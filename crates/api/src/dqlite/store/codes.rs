@@ -14,9 +14,10 @@ fn code(error: &StoreError) -> FailureCode {
     match error {
         StoreError::Sql(error) => FailureCode::from_sqlite(error.extended()),
         // Whoever cannot answer for the database now sends the client to look for another leader; nothing was done.
-        StoreError::NotLeader { .. } | StoreError::ReadTimeout { .. } | StoreError::NotOpen { .. } => {
-            FailureCode::NOT_LEADER
-        }
+        StoreError::NotLeader { .. }
+        | StoreError::ReadTimeout { .. }
+        | StoreError::NotOpen { .. }
+        | StoreError::Suspended(_) => FailureCode::NOT_LEADER,
         StoreError::OutcomeUnknown => FailureCode::LEADERSHIP_LOST,
         StoreError::Busy { .. } => FailureCode::BUSY,
         StoreError::TransactionIdle { .. } => ABORT_ROLLBACK,
@@ -65,6 +66,8 @@ mod tests {
         for (error, code) in [
             (StoreError::Busy { waited }, 5),
             (StoreError::ReadTimeout { waited }, 10250),
+            // A full disk: another member may lead.
+            (StoreError::Suspended(raft::ReadError::Full { why: "No space left on device".into() }), 10250),
             (StoreError::TransactionIdle { idle: waited }, 516),
             (SqlError::SnapshotStale.into(), 517),
             (SqlError::Interrupted.into(), 9),
