@@ -191,6 +191,7 @@ mod tests {
     }
 
     #[tokio::test]
+    #[expect(clippy::disallowed_methods, reason = "the test looks at what is on the machine's disk")]
     async fn a_witness_keeps_the_position_and_the_members_and_no_byte_of_the_records() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("shop.2");
