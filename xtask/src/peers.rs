@@ -13,11 +13,11 @@ const PACKAGES: &[(&str, &str)] = &[
     ("golang-github-mattn-go-sqlite3-dev", "what the Go client's packages need"),
     ("go-dqlite", "the `dqlite` shell"),
     ("etcd-server", "what writes are measured against"),
-    ("faketime", "gives programs wrong clocks"),
+    ("faketime", "gives tests wrong clocks, and sets and bends those of `cargo xtask chaos`"),
+    ("iproute2", "network namespaces, for tests with hosts of their own and `cargo xtask chaos`"),
     ("sqlite3", "opens the files that Bowline writes"),
     ("libsqlite3-dev", "a local SQLite to measure against"),
     ("nftables", "cuts the networks of `cargo xtask chaos`"),
-    ("faketime", "sets and bends the clocks in `cargo xtask chaos`"),
 ];
 
 /// Arguments of `cargo xtask peers`.
