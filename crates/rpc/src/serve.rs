@@ -60,7 +60,7 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: Listener, handlers: Ar
             }
         };
         let Ok(permit) = Arc::clone(&shared.handshakes).try_acquire_owned() else {
-            tracing::info!("too many connections are in their handshake; one was closed");
+            tracing::debug!("too many connections are in their handshake; one was closed");
             continue;
         };
         let (shared, handlers, cancelled) = (Arc::clone(&shared), Arc::clone(&handlers), scope.cancelled());
@@ -74,8 +74,8 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: Listener, handlers: Ar
             drop(permit);
             let guest = match welcomed {
                 Ok(Ok(guest)) => guest,
-                Ok(Err(error)) => return tracing::info!(?address, %error, "a connection was refused"),
-                Err(late) => return tracing::info!(?address, error = %late, "a connection was refused"),
+                Ok(Err(error)) => return tracing::debug!(?address, %error, "a connection was refused"),
+                Err(late) => return tracing::debug!(?address, error = %late, "a connection was refused"),
             };
             let caller = Caller { node: guest.node, fingerprint: guest.fingerprint, address, deadline: Instant::now() };
             let connection = Connection::new(guest.wire, caller, handlers);

@@ -87,6 +87,10 @@ pub(crate) struct Database {
 // it, which `&mut` and the lack of `Sync` ensure.
 unsafe impl Send for Database {}
 
+/// The longest value, and row, of a statement, in bytes: SQLite's own limit would let one statement take a machine's memory. More than a transaction
+/// holds, so that what is there can be read.
+const VALUE_BYTES_MAX: c_int = 64 << 20;
+
 impl Database {
     /// Sets SQLite up, once in a process.
     pub(crate) fn init() -> Result<(), Failure> {
@@ -110,10 +114,12 @@ impl Database {
         if code == sys::SQLITE_OK { Ok(database) } else { Err(database.failure(code)) }
     }
 
-    /// Installs the authorizer and the progress handler. Once.
+    /// Installs the authorizer and the progress handler, and bounds the size of values. Once.
     pub(crate) fn hook(&mut self, hooks: Arc<Hooks>) {
         hooks.install(self.raw);
         self.hooks = Some(hooks);
+        // SAFETY: the connection is open.
+        unsafe { sys::sqlite3_limit(self.raw, sys::SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX) };
     }
 
     /// What SQLite says of the call that has just failed with `code`.

@@ -5,8 +5,8 @@
 use super::access::Grant;
 use super::ops::Control;
 use super::problem::Problem;
-use super::routes::{Answer, Node};
-use axum::extract::{Query, Request, State};
+use super::routes::{Answer, Asked, Node};
+use axum::extract::{Request, State};
 use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::Response;
@@ -77,6 +77,6 @@ pub(super) fn routes() -> Router<Arc<dyn Control>> {
     Router::new().route("/v1/audit", get(list))
 }
 
-async fn list(State(control): Node, Query(page): Query<Page>) -> Answer<Vec<AuditInfo>> {
+async fn list(State(control): Node, Asked(page): Asked<Page>) -> Answer<Vec<AuditInfo>> {
     control.audit(page.before, page.limit.unwrap_or(LIMIT).min(LIMIT_MAX)).await.map(Json)
 }

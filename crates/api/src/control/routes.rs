@@ -12,7 +12,8 @@ use super::types::{
 };
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::{JsonRejection, PathRejection};
-use axum::extract::{DefaultBodyLimit, FromRequest, Path, Query, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Query, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -21,7 +22,7 @@ use axum::{Extension, Json, Router};
 use base::DbName;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 /// The largest JSON body that is read, in bytes.
@@ -80,11 +81,17 @@ pub fn router(control: Arc<dyn Control>) -> Router {
     Router::new()
         .route("/livez", get(|| async { "alive\n" }))
         .route("/readyz", get(readyz))
-        .route("/v1/openapi.json", get(async || Json(super::openapi::document())))
+        .route("/v1/openapi.json", get(openapi))
         .merge(state.route_layer(viewer))
         .merge(life.route_layer(audited).route_layer(admin))
         .merge(data)
         .merge(crate::microcluster::routes(&control))
+        .method_not_allowed_fallback(async |request: Request| {
+            let message = format!("this node does not answer {} {}", request.method(), request.uri().path());
+            let mut response = Problem::new(&MALFORMED, ProblemKind::Refused, message).into_response();
+            *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+            response
+        })
         .fallback(|request: Request| async move {
             Problem::new(
                 &MALFORMED,
@@ -126,13 +133,20 @@ fn not_ready(message: &str, waiting_for: &[String]) -> Problem {
     if waiting_for.is_empty() { problem } else { problem.because(format!("it waits for {}", waiting_for.join(", "))) }
 }
 
+/// The document is large, and anybody may ask for it: it is made once.
+async fn openapi() -> impl IntoResponse {
+    static DOCUMENT: LazyLock<Bytes> =
+        LazyLock::new(|| serde_json::to_vec(&super::openapi::document()).unwrap_or_default().into());
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], DOCUMENT.clone())
+}
+
 /// `?verbose` asks for a line for each unit.
 #[derive(Deserialize)]
 struct Wordy {
     verbose: Option<String>,
 }
 
-async fn readyz(State(control): Node, Query(wordy): Query<Wordy>) -> Response {
+async fn readyz(State(control): Node, Asked(wordy): Asked<Wordy>) -> Response {
     let readiness = control.ready();
     if wordy.verbose.is_some() {
         let status = if readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -178,8 +192,8 @@ struct Removal {
 
 async fn node_remove(
     State(control): Node,
-    Path(name): Path<String>,
-    Query(removal): Query<Removal>,
+    InPath(name): InPath<String>,
+    Asked(removal): Asked<Removal>,
 ) -> Answer<impl Serialize> {
     if removal.confirm != name {
         let message = format!("the removal of {name} was not confirmed");
@@ -190,7 +204,7 @@ async fn node_remove(
 
 async fn node_set(
     State(control): Node,
-    Path(name): Path<String>,
+    InPath(name): InPath<String>,
     Input(request): Input<NodeRequest>,
 ) -> Answer<impl Serialize> {
     control.node_set(&name, request).await.map(Json)
@@ -225,7 +239,7 @@ async fn token_list(State(control): Node) -> Answer<impl Serialize> {
     control.token_list().await.map(Json)
 }
 
-async fn token_revoke(State(control): Node, Path(id): Path<String>) -> Answer<impl Serialize> {
+async fn token_revoke(State(control): Node, InPath(id): InPath<String>) -> Answer<impl Serialize> {
     control.token_revoke(&id).await.map(Json)
 }
 
@@ -241,7 +255,7 @@ async fn access_add(State(control): Node, Input(request): Input<AccessRequest>) 
     control.access_add(request).await.map(Json)
 }
 
-async fn access_revoke(State(control): Node, Path(name): Path<String>) -> Answer<impl Serialize> {
+async fn access_revoke(State(control): Node, InPath(name): InPath<String>) -> Answer<impl Serialize> {
     control.access_revoke(&name).await.map(Json)
 }
 
@@ -268,7 +282,7 @@ struct Confirmation {
     confirm: String,
 }
 
-async fn db_drop(State(control): Node, name: Name, Query(confirmation): Query<Confirmation>) -> Answer<impl Serialize> {
+async fn db_drop(State(control): Node, name: Name, Asked(confirmation): Asked<Confirmation>) -> Answer<impl Serialize> {
     let Path(name) = name?;
     if confirmation.confirm != name.as_str() {
         let contents = control.db_contents(&name).await?;
@@ -299,6 +313,32 @@ async fn db_import(State(control): Node, name: Name, body: Body) -> Answer<impl 
 }
 
 pub(super) type Name = Result<Path<DbName>, PathRejection>;
+
+/// What stands after the question mark. Its refusal is a [`Problem`].
+pub(super) struct Asked<T>(pub(super) T);
+
+impl<S: Send + Sync, T: serde::de::DeserializeOwned> FromRequestParts<S> for Asked<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let asked = Query::<T>::from_request_parts(parts, state).await;
+        asked.map(|Query(value)| Self(value)).map_err(|error| {
+            let message = "the parameters after the question mark are not what this request takes";
+            Problem::new(&MALFORMED, ProblemKind::Refused, message).because(error.body_text())
+        })
+    }
+}
+
+/// Names in the path. Their refusal is a [`Problem`].
+pub(super) struct InPath<T>(pub(super) T);
+
+impl<S: Send + Sync, T: serde::de::DeserializeOwned + Send> FromRequestParts<S> for InPath<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Ok(Self(Path::<T>::from_request_parts(parts, state).await?.0))
+    }
+}
 
 /// A JSON body whose refusal is a [`Problem`]. An empty body is `{}`.
 pub(crate) struct Input<T>(pub(crate) T);

@@ -8,6 +8,7 @@ use super::signals::request_on_signals;
 use crate::config::{NodeConfig, Sizes};
 use api::control::{Client, ClientError, NodeState, Problem, ProblemKind};
 use lifecycle::Shutdown;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
@@ -21,6 +22,7 @@ pub(super) async fn run(context: &Context, args: StartArgs) -> Result<(), Failur
         })?;
     }
     log_to_stderr(&args.log, args.log_format)?;
+    raise_open_files();
     let config = NodeConfig {
         state_dir: context.state_dir.clone(),
         socket: context.socket.clone(),
@@ -50,6 +52,15 @@ pub(super) async fn run(context: &Context, args: StartArgs) -> Result<(), Failur
             Err(error) => Err(failure::io(&failure::NO_THREADS, "signals", &error).into()),
         },
         () = greeting => Ok(()),
+    }
+}
+
+/// Lets the process have as many files open as it may: every client is one, and the log must never go without.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    if let Err(error) = raised {
+        tracing::warn!(%error, ?limit, "the limit of open files could not be raised");
     }
 }
 

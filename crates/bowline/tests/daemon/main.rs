@@ -13,6 +13,7 @@ mod clocks;
 mod damage;
 mod databases;
 mod guide;
+mod hostile;
 mod https;
 mod leaving;
 mod lifetime;

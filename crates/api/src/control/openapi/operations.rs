@@ -14,7 +14,7 @@ use crate::control::types::{
 };
 use AccessRole::{Admin, Operator, Viewer};
 use Content::{Json, Lines, Nothing, Other, Stream};
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 fn of<T: JsonSchema>(types: &mut SchemaGenerator) -> Schema {
     types.subschema_for::<T>()
@@ -48,7 +48,7 @@ pub(in crate::control) const OPERATIONS: &[Operation] = &[
         method: "GET",
         path: "/v1/openapi.json",
         does: "This API as an OpenAPI document",
-        gives: Other("application/json"),
+        gives: Json(|_| json_schema!({"type": "object"})),
         ..PLAIN
     },
     Operation {

@@ -6,9 +6,9 @@ use super::{ANOTHER_WAY, NO_RESOURCE, changing, kind, looking};
 use crate::control::access::{AccessRole, Grant};
 use crate::control::ops::Control;
 use crate::control::problem::{MALFORMED, NOT_ALLOWED, Problem, ProblemKind, UNCONFIRMED};
-use crate::control::routes::{Answer, Input, Node};
+use crate::control::routes::{Answer, Asked, InPath, Input, Node};
 use crate::control::types::DatabaseRequest;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
@@ -76,8 +76,8 @@ struct PageQuery {
 async fn list(
     State(control): Node,
     Extension(grant): Extension<Grant>,
-    Path(name): Path<String>,
-    Query(page): Query<PageQuery>,
+    InPath(name): InPath<String>,
+    Asked(page): Asked<PageQuery>,
 ) -> Answer<impl Serialize> {
     let kind = may_look(&grant, &name)?;
     control.resources(kind, page.after, page.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX)).await.map(Json)
@@ -86,7 +86,7 @@ async fn list(
 async fn one(
     State(control): Node,
     Extension(grant): Extension<Grant>,
-    Path((kind, name)): Path<(String, String)>,
+    InPath((kind, name)): InPath<(String, String)>,
 ) -> Answer<impl Serialize> {
     let kind = may_look(&grant, &kind)?;
     found(&control, kind, &name).await.map(Json)
@@ -99,7 +99,7 @@ async fn found(control: &Arc<dyn Control>, kind: &'static Kind, name: &str) -> R
 async fn create(
     State(control): Node,
     Extension(grant): Extension<Grant>,
-    Path(kind): Path<String>,
+    InPath(kind): InPath<String>,
     Input(request): Input<ResourceRequest>,
 ) -> Answer<impl Serialize> {
     let kind = may_change(&grant, &kind)?;
@@ -130,7 +130,7 @@ async fn create(
 async fn update(
     State(control): Node,
     Extension(grant): Extension<Grant>,
-    Path((kind, name)): Path<(String, String)>,
+    InPath((kind, name)): InPath<(String, String)>,
     Input(patch): Input<ResourcePatch>,
 ) -> Answer<impl Serialize> {
     let kind = may_change(&grant, &kind)?;
@@ -147,8 +147,8 @@ struct Confirmation {
 async fn remove(
     State(control): Node,
     Extension(grant): Extension<Grant>,
-    Path((kind, name)): Path<(String, String)>,
-    Query(confirmation): Query<Confirmation>,
+    InPath((kind, name)): InPath<(String, String)>,
+    Asked(confirmation): Asked<Confirmation>,
 ) -> Answer<impl Serialize> {
     let kind = may_change(&grant, &kind)?;
     let last = found(&control, kind, &name).await?;
@@ -183,7 +183,7 @@ async fn begin(
     State(control): Node,
     Extension(grant): Extension<Grant>,
     Extension(places): Extension<Arc<Semaphore>>,
-    Query(query): Query<WatchQuery>,
+    Asked(query): Asked<WatchQuery>,
 ) -> Result<Response, Problem> {
     let kinds: BTreeSet<&'static str> = match &query.kinds {
         Some(kinds) => {
