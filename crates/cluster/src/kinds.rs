@@ -9,10 +9,10 @@ const SELF: Part = Part::Status { writer: "the node itself, at each start" };
 const ISSUER: Part = Part::Status { writer: "who issued it" };
 const NOTED: Part = Part::Status { writer: "the member that was asked" };
 
-/// What this crate keeps in `sys`, and what the store does: all kinds that there are.
+/// What this crate keeps in `sys`.
 pub const KINDS: &[&Kind] = &[&CLUSTER, &NODES, &TOKENS, &ACCESS, &AUDIT];
 
-/// All kinds of resources.
+/// All kinds of resources: those of this crate, and those of the store.
 pub fn kinds() -> Vec<&'static Kind> {
     KINDS.iter().chain(store::resources::KINDS).copied().collect()
 }

@@ -16,13 +16,8 @@ fn notes(machine: &Machine) -> Vec<String> {
 
 #[test]
 fn what_is_asked_of_one_member_is_known_on_all_and_survives_its_loss() {
-    let machines = [Machine::new(), Machine::new(), Machine::new()];
+    let machines = Machine::three();
     let [one, two, three] = &machines;
-    one.form(&["init", "--name", "box1"]).done();
-    for (machine, name) in [(two, "box2"), (three, "box3")] {
-        let token = one.say(&["token", "add"]).done();
-        machine.form(&["join", token.trim(), "--name", name]).done();
-    }
     let printed = two.say(&["access", "add", "ann", "--role", "operator"]).done();
     let address = three.json(&["node", "list"])[2]["https_address"].as_str().unwrap().to_owned();
     let as_ann = |words: &[&str]| {

@@ -113,6 +113,19 @@ impl Machine {
         self
     }
 
+    /// Three machines that are one cluster: box1, which founded it, box2 and box3.
+    #[track_caller]
+    pub(crate) fn three() -> [Self; 3] {
+        let machines = [Self::new(), Self::new(), Self::new()];
+        let [one, two, three] = &machines;
+        one.form(&["init", "--name", "box1"]).done();
+        for (machine, name) in [(two, "box2"), (three, "box3")] {
+            let token = one.say(&["token", "add"]).done();
+            machine.form(&["join", token.trim(), "--name", name]).done();
+        }
+        machines
+    }
+
     /// A path on it.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)

@@ -80,13 +80,8 @@ fn what_is_wanted_is_changed_only_by_those_who_have_seen_the_newest() {
 
 #[test]
 fn every_change_is_told_once_and_in_order_through_the_loss_of_the_leader() {
-    let machines = [Machine::new(), Machine::new(), Machine::new()];
+    let machines = Machine::three();
     let [one, two, three] = &machines;
-    one.form(&["init", "--name", "box1"]).done();
-    for (machine, name) in [(two, "box2"), (three, "box3")] {
-        let token = one.say(&["token", "add"]).done();
-        machine.form(&["join", token.trim(), "--name", name]).done();
-    }
     let watching = [two, three].map(|machine| Watching::start(machine, &["resource", "watch", "--after", "0"]));
     for name in ["one", "two", "three"] {
         two.say(&["db", "create", name]).done();

@@ -76,13 +76,8 @@ fn execute(machines: &[&Machine], sql: &str) {
 
 #[test]
 fn a_hundred_watchers_miss_nothing() {
-    let machines = [Machine::new(), Machine::new(), Machine::new()];
+    let machines = Machine::three();
     let [one, two, three] = &machines;
-    one.form(&["init", "--name", "box1"]).done();
-    for (machine, name) in [(two, "box2"), (three, "box3")] {
-        let token = one.say(&["token", "add"]).done();
-        machine.form(&["join", token.trim(), "--name", name]).done();
-    }
     let sockets: Arc<Vec<PathBuf>> = Arc::new(machines.iter().map(Machine::socket).collect());
     let last = Arc::new(AtomicU64::new(0));
     let watchers: Vec<_> = (0..WATCHERS)
