@@ -22,7 +22,7 @@ use crate::answers::{Known, Outcome, WriteId};
 use crate::database::{Database, Phase};
 use crate::{Command, ReadLevel, StoreError, Value};
 use cursor::{Begin, Cursor, NoRows, Pausing};
-use desk::{Desk, Job, Settled, is_blank};
+use desk::{Desk, Job, Settled, is_blank, is_definition};
 use rt::time::Instant;
 use slot::Slot;
 use sqlite::{InterruptHandle, Prepared, SqlError, StatementId, ValueRef};
@@ -330,7 +330,7 @@ impl Session {
         let prepared = desk.prepare_cached(&command.sql)?;
         let id = single(desk, &command.sql, &prepared).map_err(|_| StoreError::OneStatement { number })?;
         let given = command.params.len();
-        let is_write = !desk.connection.readonly(id)?;
+        let is_write = !desk.connection.readonly(id)? || is_definition(&command.sql);
         let before = desk.connection.total_changes();
         let result = if !is_write {
             Err(StoreError::WritesOnly { number })

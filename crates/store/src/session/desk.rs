@@ -182,8 +182,21 @@ fn looks_cheap(sql: &str) -> bool {
     KINDS.iter().any(|kind| kind.eq_ignore_ascii_case(word))
 }
 
+/// Whether a statement is one of those that define tables, triggers and the like. SQLite says of some of them that they write nothing,
+/// if what they define is there already.
+pub(super) fn is_definition(sql: &str) -> bool {
+    let sql = after_blank(sql);
+    let word = sql.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
+    ["CREATE", "DROP"].iter().any(|kind| kind.eq_ignore_ascii_case(word))
+}
+
 /// Whether a text holds no statement: only white space, comments and semicolons.
 pub(super) fn is_blank(sql: &str) -> bool {
+    after_blank(sql).is_empty()
+}
+
+/// What follows the white space, comments and semicolons at the beginning of a text.
+fn after_blank(sql: &str) -> &str {
     let mut rest = sql;
     loop {
         rest = rest.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == ';');
@@ -192,7 +205,7 @@ pub(super) fn is_blank(sql: &str) -> bool {
         } else if let Some(comment) = rest.strip_prefix("/*") {
             comment.split_once("*/").map_or("", |(_, after)| after)
         } else {
-            return rest.is_empty();
+            return rest;
         };
     }
 }
@@ -208,6 +221,16 @@ mod tests {
         }
         for statement in ["SELECT 1", "-- note\nSELECT 1", "/**/x", "; ;y", "-", "/"] {
             assert!(!is_blank(statement), "{statement:?}");
+        }
+    }
+
+    #[test]
+    fn definitions_are_told_by_their_first_word() {
+        for sql in ["create table t(a)", " -- why\n DROP TRIGGER IF EXISTS t", "/* x */ CREATE VIEW v AS SELECT 1"] {
+            assert!(is_definition(sql), "{sql:?}");
+        }
+        for sql in ["BEGIN", "-- CREATE\nCOMMIT", "created", "PRAGMA user_version", ""] {
+            assert!(!is_definition(sql), "{sql:?}");
         }
     }
 

@@ -291,3 +291,21 @@ async fn what_a_stop_in_the_middle_of_a_drop_has_left_is_removed_at_the_next_sta
     assert!(foreign.exists() && databases.join("shop.2").exists() && databases.join("sys.1").exists());
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_founding_that_was_cut_off_is_repeated_and_definitions_that_are_there_already_are_a_part_of_a_transaction() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::alone(dir.path(), "CREATE TABLE t(x)").await;
+    node.store.bootstrap(&node.address).await.unwrap();
+    let shop = DbName::new("shop").unwrap();
+    let trigger = "/* again */ CREATE TRIGGER IF NOT EXISTS twice AFTER INSERT ON t BEGIN SELECT 1; END";
+    for _ in 0..2 {
+        let commands = ["INSERT INTO t VALUES(1)", trigger, "DROP VIEW IF EXISTS none"];
+        node.store.transact(&shop, commands.map(|sql| Command::new(sql, [])).to_vec()).await.unwrap();
+    }
+    for sql in ["COMMIT", "SELECT 1", "EXPLAIN CREATE TABLE u(x)"] {
+        let refused = node.store.transact(&shop, vec![Command::new(sql, [])]).await;
+        assert!(matches!(refused, Err(StoreError::WritesOnly { number: 1 })), "{sql}: {refused:?}");
+    }
+    node.stop().await;
+}
