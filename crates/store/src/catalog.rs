@@ -107,12 +107,13 @@ impl List {
 /// Reads the list from this node's own copy of `sys`; none if there is no list yet.
 pub(crate) async fn read(sys: &Arc<Database>) -> Result<Option<List>, StoreError> {
     let options = SessionOptions { read: ReadLevel::Local, ..SessionOptions::default() };
-    let mut session = Session::open(Arc::clone(sys), options)?;
+    let mut session = Session::open_kept(Arc::clone(sys), options)?;
     let exists = "SELECT 1 FROM sqlite_schema WHERE name = 'databases'";
     if session.rows(exists, &[]).await?.rows.is_empty() {
         return Ok(None);
     }
     let rows = session.rows("SELECT name, group_id, voters, state FROM databases", &[]).await?.rows;
+    session.give_back();
     understand(rows).map(Some)
 }
 

@@ -1,6 +1,7 @@
 //! One database on this node: its pages, its Raft group, the queue of its writers, and who waits for what.
 
 use crate::core::Core;
+use crate::spares::Spares;
 use crate::{ReadLevel, StoreError};
 use base::{DbName, GroupId, LogIndex, NodeId, Term, Version};
 use futures::future::BoxFuture;
@@ -47,6 +48,7 @@ pub struct Database {
     applied: watch::Receiver<Option<LogPos>>,
     /// When this node's copy was last known to hold everything acknowledged.
     confirmed: Mutex<Option<Instant>>,
+    spares: Spares,
 }
 
 impl Database {
@@ -62,6 +64,7 @@ impl Database {
             phase: AtomicU8::new(Phase::Open as u8),
             applied,
             confirmed: Mutex::new(None),
+            spares: Spares::default(),
         }
     }
 
@@ -114,6 +117,11 @@ impl Database {
 
     pub(crate) fn connect(&self) -> Result<Connection, StoreError> {
         Ok(Connection::open(&self.core.pages, ConnectionOptions::default())?)
+    }
+
+    /// Connections that nobody uses at present.
+    pub(crate) fn spares(&self) -> &Spares {
+        &self.spares
     }
 
     /// The committed version, now and as it moves.

@@ -107,18 +107,30 @@ impl Handler for Forwarded {
 
 /// Runs a request on this node.
 pub(crate) async fn serve(store: &Arc<Inner>, request: &Request) -> Result<Reply, StoreError> {
-    let open = |name: &DbName| -> Result<Session, StoreError> {
-        let database = store.database(name).ok_or_else(|| store.not_found(name))?;
-        // Longer than that nobody waits for the answer.
-        Session::open(database, SessionOptions { statement_max: Some(FORWARD_MAX), ..SessionOptions::default() })
-    };
+    // Longer than that nobody waits for the answer.
+    let options = SessionOptions { statement_max: Some(FORWARD_MAX), ..SessionOptions::default() };
+    let found = |name: &DbName| store.database(name).ok_or_else(|| store.not_found(name));
     Ok(match request {
-        Request::Transact { database, commands } => Reply::Outcomes(open(database)?.transact(commands).await?),
+        Request::Transact { database, commands } => {
+            let mut session = Session::open_kept(found(database)?, options)?;
+            let outcomes = session.transact(commands).await?;
+            // A temporary table would outlive the request.
+            if !commands.iter().any(Command::is_definition) {
+                session.give_back();
+            }
+            Reply::Outcomes(outcomes)
+        }
         Request::Once { database, id, command } => {
             let params: Vec<_> = command.params.iter().map(Value::as_ref).collect();
-            Reply::Outcome(open(database)?.execute_once(*id, &command.sql, &params).await?)
+            let mut session = Session::open(found(database)?, options)?;
+            Reply::Outcome(session.execute_once(*id, &command.sql, &params).await?)
         }
-        Request::Query { database, command } => Reply::Rows(open(database)?.rows(&command.sql, &command.params).await?),
+        Request::Query { database, command } => {
+            let mut session = Session::open_kept(found(database)?, options)?;
+            let rows = session.rows(&command.sql, &command.params).await?;
+            session.give_back();
+            Reply::Rows(rows)
+        }
         Request::Opened { database, group } => {
             let opened = rt::time::timeout(FORWARD_MAX, store.await_group(database, *group)).await;
             opened.map_err(|_elapsed| StoreError::ReadTimeout { waited: FORWARD_MAX })?;

@@ -346,6 +346,7 @@ async fn close(database: &Database, scope: &Scope, writers_max: Duration) {
         tracing::info!(database = %database.name(), "it closes before its writers are done; they learn that it did");
     }
     scope.stop(CLOSE_MAX).await;
+    database.spares().close();
     database.set_leadership(Leadership::default());
     database.core().lose();
     if let Err(error) = database.group().checkpoint().await {

@@ -19,6 +19,7 @@ mod replicator;
 pub mod resources;
 mod rows;
 mod session;
+mod spares;
 mod store;
 mod transfer;
 mod value;

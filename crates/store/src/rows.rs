@@ -1,6 +1,6 @@
 //! Whole results in memory, for the product's own small queries and for requests passed between nodes.
 
-use crate::session::{Columns, Fetch, Flow, Row, RowSink, Session, Statement};
+use crate::session::{Columns, Fetch, Flow, Row, RowSink, Session, Statement, is_definition};
 use crate::{Outcome, StoreError, Value};
 use serde::{Deserialize, Serialize};
 use sqlite::ValueRef;
@@ -30,6 +30,11 @@ impl Command {
     /// A statement with parameters.
     pub fn new(sql: impl Into<String>, params: impl Into<Vec<Value>>) -> Self {
         Self { sql: sql.into(), params: params.into() }
+    }
+
+    /// Whether it defines tables, triggers and the like, or removes them.
+    pub(crate) fn is_definition(&self) -> bool {
+        is_definition(&self.sql)
     }
 }
 

@@ -16,16 +16,17 @@ mod options;
 mod slot;
 
 pub use cursor::{Columns, Fetch, Flow, Row, RowSink};
+pub(crate) use desk::is_definition;
 pub use options::{BadName, SessionOptions, Statement};
 
 use crate::answers::{Known, Outcome, WriteId};
 use crate::database::{Database, Phase};
 use crate::{Command, ReadLevel, StoreError, Value};
 use cursor::{Begin, Cursor, NoRows, Pausing};
-use desk::{Desk, Job, Settled, is_blank, is_definition};
+use desk::{Desk, Job, Settled, is_blank};
 use rt::time::Instant;
 use slot::Slot;
-use sqlite::{InterruptHandle, Prepared, SqlError, StatementId, ValueRef};
+use sqlite::{Connection, InterruptHandle, Prepared, SqlError, StatementId, ValueRef};
 use std::sync::Arc;
 
 /// Whether the freshness of the state that a statement will read was established a moment ago.
@@ -47,12 +48,13 @@ pub struct Session {
     cursor: Option<Cursor>,
     last_used: Instant,
     expired: bool,
+    is_given_back: bool,
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
         // What runs on another thread for a future that was dropped is stopped, and gives the writer's slot back.
-        if self.desk.is_none() {
+        if self.desk.is_none() && !self.is_given_back {
             self.interrupt.abandon();
         }
     }
@@ -61,15 +63,51 @@ impl Drop for Session {
 impl Session {
     /// Opens a session. The database must be open on this node.
     pub fn open(database: Arc<Database>, options: SessionOptions) -> Result<Self, StoreError> {
+        Self::begin(database, options, Database::connect)
+    }
+
+    /// Like [`open`](Self::open), on a connection that an earlier session has given back if there is one: it has read the schema and
+    /// keeps statements prepared. For the product's own requests.
+    pub(crate) fn open_kept(database: Arc<Database>, options: SessionOptions) -> Result<Self, StoreError> {
+        Self::begin(database, options, |database| database.spares().take().map_or_else(|| database.connect(), Ok))
+    }
+
+    fn begin(
+        database: Arc<Database>,
+        options: SessionOptions,
+        connect: impl FnOnce(&Database) -> Result<Connection, StoreError>,
+    ) -> Result<Self, StoreError> {
         match database.phase() {
             Phase::Open => {}
             Phase::Importing => return Err(StoreError::Importing { name: database.name().clone() }),
             Phase::Closing => return Err(StoreError::NotOpen { state: "closing" }),
         }
-        let connection = database.connect()?;
+        let connection = connect(&database)?;
         let interrupt = connection.interrupt_handle();
         let desk = Some(Box::new(Desk::new(connection, Arc::clone(database.core()))));
-        Ok(Self { database, options, desk, interrupt, cursor: None, last_used: Instant::now(), expired: false })
+        Ok(Self {
+            database,
+            options,
+            desk,
+            interrupt,
+            cursor: None,
+            last_used: Instant::now(),
+            expired: false,
+            is_given_back: false,
+        })
+    }
+
+    /// Ends the session and keeps its connection for the next [`open_kept`](Self::open_kept). To be called only after nothing has
+    /// failed, and nothing was done that outlives a session: temporary tables, pragmas.
+    pub(crate) fn give_back(mut self) {
+        let is_idle =
+            |desk: &Desk| desk.slot.is_none() && !desk.connection.in_transaction() && !desk.connection.is_reading();
+        if self.cursor.is_none()
+            && let Some(desk) = self.desk.take_if(|desk| is_idle(desk))
+        {
+            self.is_given_back = true;
+            self.database.spares().keep(desk.connection);
+        }
     }
 
     /// The session's choices.
@@ -330,7 +368,8 @@ impl Session {
         let prepared = desk.prepare_cached(&command.sql)?;
         let id = single(desk, &command.sql, &prepared).map_err(|_| StoreError::OneStatement { number })?;
         let given = command.params.len();
-        let is_write = !desk.connection.readonly(id)? || is_definition(&command.sql);
+        let writes = !desk.connection.readonly(id)? && !desk.connection.is_explain(id)?;
+        let is_write = writes || command.is_definition();
         let before = desk.connection.total_changes();
         let result = if !is_write {
             Err(StoreError::WritesOnly { number })

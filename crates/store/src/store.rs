@@ -363,9 +363,12 @@ impl Store {
     /// Reads a whole result: this node's own copy at any level but linearizable, which is read where the database is led
     /// if this node does not hold it; a witness has every level read there.
     pub async fn query(&self, database: &DbName, level: ReadLevel, command: Command) -> Result<Rows, StoreError> {
-        if self.database(database).is_some() {
-            let mut session = self.session(database, SessionOptions { read: level, ..SessionOptions::default() })?;
-            return session.rows(&command.sql, &command.params).await;
+        if let Some(database) = self.database(database) {
+            let options = SessionOptions { read: level, ..SessionOptions::default() };
+            let mut session = Session::open_kept(database, options)?;
+            let rows = session.rows(&command.sql, &command.params).await?;
+            session.give_back();
+            return Ok(rows);
         }
         match self.at_leader(database, Request::Query { database: database.clone(), command }).await? {
             Reply::Rows(rows) => Ok(rows),

@@ -184,7 +184,7 @@ fn looks_cheap(sql: &str) -> bool {
 
 /// Whether a statement is one of those that define tables, triggers and the like. SQLite says of some of them that they write nothing,
 /// if what they define is there already.
-pub(super) fn is_definition(sql: &str) -> bool {
+pub(crate) fn is_definition(sql: &str) -> bool {
     let sql = after_blank(sql);
     let word = sql.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
     ["CREATE", "DROP"].iter().any(|kind| kind.eq_ignore_ascii_case(word))
