@@ -28,7 +28,11 @@ fn is_done(machine: &Machine) -> bool {
 /// One CA, the same everywhere, made all certificates.
 #[track_caller]
 fn one_ca(machines: &[Arc<Machine>]) -> String {
-    let shown = machines[0].json(&["ca", "show"]);
+    // Each tells of its certificate once it runs.
+    let shown = until("all have told of theirs", || {
+        let shown = machines[0].json(&["ca", "show"]);
+        shown["members"].as_array().unwrap().iter().all(|member| member["issuer"].is_string()).then_some(shown)
+    });
     let [ca] = &shown["authorities"].as_array().unwrap()[..] else { panic!("{shown}") };
     let ca = ca["fingerprint"].as_str().unwrap().to_owned();
     for member in shown["members"].as_array().unwrap() {
