@@ -141,8 +141,9 @@ pub(crate) fn config(group: GroupId, timing: &Timing) -> Result<openraft::Config
         election_timeout_min: ms(timing.election_min),
         election_timeout_max: ms(timing.election_max),
         enable_pre_vote: Some(true),
-        // The steward of the group says when: see `group::steward`.
+        // The steward of the group says when it may, when it looks at its clock, and sends the heartbeats: see `group::steward`.
         enable_elect: false,
+        enable_tick: false,
         broadcast_submitted_on_append: Some(true),
         enable_leader_restore: Some(false),
         snapshot_policy: openraft::SnapshotPolicy::Never,

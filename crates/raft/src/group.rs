@@ -1,6 +1,7 @@
 //! One replicated group, as its node sees it.
 
 mod core;
+mod heartbeat;
 mod reseed;
 mod steward;
 mod witness;

@@ -13,6 +13,7 @@
 //! ```
 
 use super::core::{Core, Running};
+use super::heartbeat::beat;
 use crate::engine::machine::MachineAdapter;
 use crate::engine::network::Network;
 use crate::engine::store::LogStore;
@@ -22,11 +23,13 @@ use crate::error::CORRUPT;
 use crate::log::Head;
 use crate::{GroupState, GroupStatus, OpenError};
 use base::{Disposition, NodeId};
+use futures::FutureExt as _;
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
 use rpc::{Class, PeerView, Service};
 use rt::sync::watch;
 use rt::time::Instant;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -211,6 +214,7 @@ pub(super) struct Care<'a> {
 impl Care<'_> {
     async fn look_after(mut self) -> End {
         let cancelled = self.core.scope.cancelled();
+        let mut heart = pin!(beat(self.running.clone(), self.core.timing.heartbeat).fuse());
         let mut server = self.running.raft.server_metrics();
         let mut peer: Option<Peer> = None;
         let mut lost: Option<Lost> = None;
@@ -236,10 +240,12 @@ impl Care<'_> {
                 peer = watched.map(|node| Peer::new(node, self.core.mesh.watch(node)));
             }
             self.leave_quarantine().await;
-            let wait = self.campaign(leader, lost, state, leaderless_since).await.min(ROUND);
+            let wait = self.campaign(leader, lost, state, leaderless_since).await.min(self.wind_clock(leader));
             tokio::select! {
                 biased;
                 () = cancelled.wait() => return End::Told,
+                // Ends with the engine only, and that is seen below.
+                () = &mut heart => {}
                 () = self.core.ordered.notified() => return End::GoesOnAlone,
                 changed = server.changed() => {
                     if changed.is_err() || !self.caught_up(&server).await {
@@ -255,6 +261,19 @@ impl Care<'_> {
                 () = rt::time::sleep(wait) => {}
             }
         }
+    }
+
+    /// Lets the engine look at its clock only while its leader's lease may have ended: it has nothing else to look for, and looks dozens
+    /// of times in a second. Returns when to look again whether it has.
+    fn wind_clock(&self, leader: Option<NodeId>) -> Duration {
+        let lease = self.core.timing.election_max;
+        let left = match leader {
+            Some(leader) if leader == self.core.node => ROUND,
+            Some(_) => lease.saturating_sub(self.core.heard_at().elapsed()),
+            None => Duration::ZERO,
+        };
+        self.running.raft.runtime_config().tick(left.is_zero());
+        if left.is_zero() { ROUND } else { left.min(ROUND) }
     }
 
     /// Since when a leader that has not gone away says nothing. Its engine does so while it hands over, and stays so if whom it hands

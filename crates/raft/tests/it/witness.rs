@@ -99,7 +99,9 @@ async fn nobody_hands_the_lead_over_to_a_witness() {
     let refused = world.nodes[&id(1)].group.transfer_leadership(Some(WITNESS)).await;
     assert!(matches!(refused, Err(raft::ChangeError::Refused { .. })), "{refused:?}");
     world.nodes[&id(1)].group.transfer_leadership(None).await.unwrap();
-    world.until(1, "the other member leads", |s| s.leader == Some(id(2))).await;
+    for node in [1, 2] {
+        world.until(node, "the other member leads", |s| s.leader == Some(id(2))).await;
+    }
     world.kill(id(1)).await;
     let began = Instant::now();
     let refused = world.nodes[&id(2)].group.transfer_leadership(None).await;
