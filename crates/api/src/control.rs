@@ -10,6 +10,7 @@ pub mod access;
 mod audit;
 mod authority;
 mod client;
+mod extract;
 mod faces;
 pub(crate) mod guards;
 mod losses;
@@ -32,12 +33,12 @@ pub use authority::{
 };
 pub use axum::Router;
 pub use client::{Client, ClientError, NO_HOST, Remote, SqlStream};
+pub(crate) use extract::Input;
 pub use faces::{Face, Faces};
 pub use losses::losses;
 pub use ops::{ByteStream, Control, Export};
 pub use problem::{DOOR_FULL, LEADER_AWAY, PAGES, Problem, ProblemKind};
 pub use recovery::{Recovery, RecoveryDatabase, RecoveryNode, RecoveryRequest};
-pub(crate) use routes::Input;
 pub use routes::router;
 pub use serve::{Entrance, serve};
 pub use types::{

@@ -4,4 +4,5 @@
 
 pub mod control;
 pub mod dqlite;
+mod intake;
 mod microcluster;

@@ -3,9 +3,10 @@
 //! SQL is not noted here: it is the databases' own matter.
 
 use super::access::Grant;
+use super::extract::Asked;
 use super::ops::Control;
 use super::problem::Problem;
-use super::routes::{Answer, Asked, Node};
+use super::routes::{Answer, Node};
 use axum::extract::{Request, State};
 use axum::http::Method;
 use axum::middleware::Next;

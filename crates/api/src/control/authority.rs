@@ -1,7 +1,8 @@
 //! The cluster's certificate authority: what it is, who trusts which, and how one takes the place of another.
 
+use super::extract::Input;
 use super::problem::Problem;
-use super::routes::{Answer, Input, Node};
+use super::routes::{Answer, Node};
 use axum::Json;
 use axum::extract::State;
 use base::NodeId;

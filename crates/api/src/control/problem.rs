@@ -271,6 +271,23 @@ pub const DOOR_FULL: ErrorPage = ErrorPage {
     next: "end sessions that nobody uses, or ask another member with --host HOST:PORT",
 };
 
+/// A client began a request and did not end it.
+pub(crate) const LATE: ErrorPage = ErrorPage {
+    code: Code("BL-API-040"),
+    title: "The request did not arrive in time",
+    cause: "A request that has begun holds memory and a connection, so a client has half a minute to send it, and one second more for each \
+            64 KiB; who sends a file may pause for half a minute.",
+    next: "nothing was done: send it again, over a better link, or from a member's own machine",
+};
+
+/// The memory for requests is used up.
+pub(crate) const CROWDED: ErrorPage = ErrorPage {
+    code: Code("BL-API-041"),
+    title: "Too many large requests at once",
+    cause: "Requests of more than 64 KiB share 128 MiB of a node's memory until they are answered; this one has waited for its share.",
+    next: "nothing was done: try again in a moment, or send large requests one after another",
+};
+
 /// The pages of the codes of this crate.
 pub const PAGES: &[ErrorPage] = &[
     NOT_READY,
@@ -278,6 +295,8 @@ pub const PAGES: &[ErrorPage] = &[
     MALFORMED,
     UNCONFIRMED,
     BUSY,
+    LATE,
+    CROWDED,
     UNKNOWN_CLIENT,
     NOT_ALLOWED,
     super::resources::NO_KIND,

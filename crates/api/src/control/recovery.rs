@@ -1,7 +1,8 @@
 //! Recovery after a majority is lost for good: what it would do, and the order to do it.
 
+use super::extract::Input;
 use super::problem::Problem;
-use super::routes::{Answer, Input, Node};
+use super::routes::{Answer, Node};
 use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};

@@ -3,6 +3,7 @@
 use super::access::{self, AccessRole, Grant, Required};
 use super::audit;
 use super::authority;
+use super::extract::{Asked, InPath, Input, Name, arrivals, timely};
 use super::metrics::{self, Requests};
 use super::ops::{Control, Export};
 use super::problem::{MALFORMED, NOT_READY, Problem, ProblemKind, UNCONFIRMED, UNFORMED};
@@ -10,17 +11,14 @@ use super::types::{
     AccessRequest, DatabaseRequest, InitRequest, JoinRequest, NodeRequest, NodeState, Readiness, RoleTargets,
     TokenRequest, UnitStatus,
 };
+use crate::intake::Intake;
 use axum::body::{Body, Bytes};
-use axum::extract::rejection::{JsonRejection, PathRejection};
-use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Query, Request, State};
-use axum::http::request::Parts;
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 use axum::{Extension, Json, Router};
-use base::DbName;
-use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -99,6 +97,7 @@ pub fn router(control: Arc<dyn Control>) -> Router {
                 format!("this node has no {} {}", request.method(), request.uri().path()),
             )
         })
+        .layer(middleware::from_fn_with_state(Intake::default(), arrivals))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(Extension(Arc::clone(&requests)))
         .layer(middleware::from_fn_with_state(requests, metrics::count))
@@ -304,74 +303,7 @@ async fn db_export(State(control): Node, name: Name) -> Result<Response, Problem
 }
 
 async fn db_import(State(control): Node, name: Name, body: Body) -> Answer<impl Serialize> {
-    let file = body.into_data_stream().map(|chunk| {
-        chunk.map_err(|error| {
-            Problem::new(&MALFORMED, ProblemKind::Refused, "the file ended early").because(error.to_string())
-        })
-    });
-    control.db_import(&name?.0, file.boxed()).await.map(Json)
-}
-
-pub(super) type Name = Result<Path<DbName>, PathRejection>;
-
-/// What stands after the question mark. Its refusal is a [`Problem`].
-pub(super) struct Asked<T>(pub(super) T);
-
-impl<S: Send + Sync, T: serde::de::DeserializeOwned> FromRequestParts<S> for Asked<T> {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let asked = Query::<T>::from_request_parts(parts, state).await;
-        asked.map(|Query(value)| Self(value)).map_err(|error| {
-            let message = "the parameters after the question mark are not what this request takes";
-            Problem::new(&MALFORMED, ProblemKind::Refused, message).because(error.body_text())
-        })
-    }
-}
-
-/// Names in the path. Their refusal is a [`Problem`].
-pub(super) struct InPath<T>(pub(super) T);
-
-impl<S: Send + Sync, T: serde::de::DeserializeOwned + Send> FromRequestParts<S> for InPath<T> {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        Ok(Self(Path::<T>::from_request_parts(parts, state).await?.0))
-    }
-}
-
-/// A JSON body whose refusal is a [`Problem`]. An empty body is `{}`.
-pub(crate) struct Input<T>(pub(crate) T);
-
-impl<S: Send + Sync, T: serde::de::DeserializeOwned> FromRequest<S> for Input<T> {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let body = Bytes::from_request(request, state).await.map_err(|error| match error.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => {
-                Problem::new(&MALFORMED, ProblemKind::TooLarge, "the request is too large")
-                    .because("a request is read into memory as a whole before anything of it is done")
-                    .next("send less in one request")
-            }
-            _ => Problem::new(&MALFORMED, ProblemKind::Refused, error.to_string()),
-        })?;
-        let text: &[u8] = if body.is_empty() { b"{}" } else { &body };
-        Json::<T>::from_bytes(text).map(|Json(value)| Self(value)).map_err(Problem::from)
-    }
-}
-
-impl From<JsonRejection> for Problem {
-    fn from(error: JsonRejection) -> Self {
-        Self::new(&MALFORMED, ProblemKind::Refused, "the body is not what this request takes")
-            .because(error.body_text())
-    }
-}
-
-impl From<PathRejection> for Problem {
-    fn from(error: PathRejection) -> Self {
-        Self::new(&MALFORMED, ProblemKind::Refused, "the path holds a name that is not allowed")
-            .because(error.body_text())
-    }
+    control.db_import(&name?.0, timely(body)).await.map(Json)
 }
 
 impl IntoResponse for Problem {

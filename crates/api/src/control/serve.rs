@@ -1,14 +1,12 @@
 //! Serving a router on a listener of the seam, with an orderly end.
 
 mod impatient;
+mod seats;
 
 use super::access::Peer;
 use super::sql::Handover;
 use axum::Router;
 use futures::FutureExt;
-use futures::StreamExt;
-use futures::future::BoxFuture;
-use futures::stream::FuturesUnordered;
 use hyper::body::Incoming;
 use hyper::service::{Service as _, service_fn};
 use hyper::upgrade::OnUpgrade;
@@ -16,9 +14,11 @@ use hyper::{Request, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use impatient::Impatient;
+use lifecycle::Scope;
 use rpc::ListenerTls;
 use rt::net::{Listener, Stream};
 use rt::sync::watch;
+use seats::{Seat, Seats};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -47,42 +47,56 @@ pub enum Entrance {
 
 /// Serves `router` on `listener` until `stop` ends; then accepts nothing new, lets the requests that run end, and returns.
 ///
-/// All connections live in this one future: dropping it (at a deadline) closes them, and nothing is left behind. A handler
-/// that panics costs its own connection only.
+/// Each connection is a task, and all of them end with this future: dropping it (at a deadline) closes them, and nothing is left behind. A
+/// handler that panics costs its own connection only. If all places are taken, who has been silent for longest goes for who comes.
 pub async fn serve(listener: Listener, entrance: Entrance, router: Router, stop: impl Future<Output = ()> + Send) {
+    let connections = Scope::new("connections");
     let (stopping, watch) = watch::channel(false);
-    let mut connections: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
+    let seats = Seats::new(CONNECTIONS_MAX);
     let mut stop = std::pin::pin!(stop);
     loop {
-        let room = connections.len() < CONNECTIONS_MAX;
-        // The order: a stop is never delayed by traffic, and connections that are open go before new ones.
-        tokio::select! {
+        let next = async {
+            let accepted = listener.accept().await;
+            (accepted, seats.take().await)
+        };
+        // A stop is never delayed by traffic.
+        let (accepted, seat) = tokio::select! {
             biased;
             () = &mut stop => break,
-            Some(()) = connections.next(), if !connections.is_empty() => {}
-            accepted = listener.accept(), if room => match accepted {
-                Ok(stream) => connections.push(connection(stream, entrance.clone(), router.clone(), watch.clone()).boxed()),
-                Err(error) => {
-                    tracing::warn!(%error, "a connection to the API could not be accepted");
-                    rt::time::sleep(Duration::from_millis(50)).await;
-                }
-            },
+            next = next => next,
+        };
+        match accepted {
+            Ok(stream) => {
+                let served = connection(stream, seat, entrance.clone(), router.clone(), watch.clone());
+                drop(connections.spawn("connection", served));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection to the API could not be accepted");
+                rt::time::sleep(Duration::from_millis(50)).await;
+            }
         }
     }
     drop(listener);
     stopping.send_replace(true);
-    while connections.next().await.is_some() {}
+    connections.idle().await;
 }
 
-async fn connection(stream: Stream, entrance: Entrance, router: Router, mut stopping: watch::Receiver<bool>) {
-    let served = async move {
+async fn connection(
+    stream: Stream,
+    seat: Seat,
+    entrance: Entrance,
+    router: Router,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let served = async {
         match entrance {
-            Entrance::Trusted => converse(stream, Peer::Trusted, router, stopping).await,
+            Entrance::Trusted => converse(stream, &seat, Peer::Trusted, router, stopping).await,
             Entrance::Tls(tls) => {
                 let greeted = rt::time::timeout(HANDSHAKE_MAX, TlsAcceptor::from(tls.now()).accept(stream));
                 let stream = tokio::select! {
                     biased;
                     _ = stopping.wait_for(|stop| *stop) => return,
+                    () = seat.told_to_go() => return,
                     greeted = greeted => match greeted {
                         Ok(Ok(stream)) => stream,
                         Ok(Err(error)) => return tracing::debug!(%error, "a client did not come in"),
@@ -91,7 +105,7 @@ async fn connection(stream: Stream, entrance: Entrance, router: Router, mut stop
                 };
                 let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
                 let peer = Peer::Stranger(shown.map(|certificate| certificate.clone().into_owned()));
-                converse(stream, peer, router, stopping).await;
+                converse(stream, &seat, peer, router, stopping).await;
             }
         }
     };
@@ -101,7 +115,7 @@ async fn connection(stream: Stream, entrance: Entrance, router: Router, mut stop
 }
 
 /// Answers the requests of a connection, one after another.
-async fn converse<S>(stream: S, peer: Peer, router: Router, mut stopping: watch::Receiver<bool>)
+async fn converse<S>(stream: S, seat: &Seat, peer: Peer, router: Router, mut stopping: watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -114,12 +128,14 @@ where
     let router = TowerToHyperService::new(router);
     let passed: Arc<Mutex<Option<(OnUpgrade, Handover)>>> = Arc::default();
     let passing = Arc::clone(&passed);
+    let counter = seat.counter();
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
         let upgrade = request.headers().contains_key(header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
+        let asking = counter.ask();
         let (answering, passing) = (router.call(request), Arc::clone(&passing));
         async move {
-            let answer = answering.await?;
+            let answer = answering.await?.map(|body| asking.until_sent(body));
             let handover = answer.extensions().get::<Handover>().cloned();
             if let Some(both) = upgrade.zip(handover) {
                 *passing.lock().unwrap_or_else(PoisonError::into_inner) = Some(both);
@@ -133,6 +149,8 @@ where
         biased;
         _ = stopping.wait_for(|stop| *stop) => None,
         ended = connection.as_mut() => Some(ended),
+        // What is half a request by now is not waited for.
+        () = seat.told_to_go() => if seat.is_silent() { return } else { None },
     };
     let ended = if let Some(ended) = ended {
         ended

@@ -11,6 +11,7 @@
 //!
 //! The last line says that all rows came. A stream that fails after its first line ends with `{"problem":{..}}` in its place.
 
+mod places;
 mod routes;
 mod rows;
 mod sessions;

@@ -2,6 +2,7 @@
 
 use super::backend::{Backend, Session};
 use super::wire::{End, Wire};
+use crate::intake::{Arriving, Intake};
 use ::dqlite::{Event, Response};
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -30,12 +31,15 @@ pub(super) struct Connection<B: Backend, IO> {
     pub(super) wire: Wire<IO>,
     pub(super) session: Option<B::Session>,
     pub(super) client: u64,
+    intake: Intake,
+    /// The request that is not whole yet, or is being done.
+    arriving: Option<Arriving>,
 }
 
 impl<B: Backend, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<B, IO> {
     /// A connection that has said nothing yet.
-    pub(super) fn new(backend: Arc<B>, rights: Rights, wire: Wire<IO>) -> Self {
-        Self { backend, rights, wire, session: None, client: 0 }
+    pub(super) fn new(backend: Arc<B>, rights: Rights, wire: Wire<IO>, intake: Intake) -> Self {
+        Self { backend, rights, wire, session: None, client: 0, intake, arriving: None }
     }
 
     /// Serves requests until the client leaves or breaks the protocol, or until `stop` ends and no transaction is open.
@@ -55,12 +59,23 @@ impl<B: Backend, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<B, IO> {
                 self.handle(event).await?;
                 // Once for each request of a client that waits for its answer; early ones must not pile answers up.
                 self.wire.flush().await?;
+                self.arriving = None;
             }
             self.wire.shrink();
+            self.arrive().await?;
             if !self.next(stop.as_mut()).await? {
                 return Ok(());
             }
         }
+    }
+
+    /// Takes memory for the request that has begun, if one has.
+    async fn arrive(&mut self) -> Result<(), End> {
+        let bytes = self.wire.unfinished();
+        if bytes > 0 {
+            self.arriving.get_or_insert_with(|| self.intake.begin()).grow(bytes).await?;
+        }
+        Ok(())
     }
 
     async fn handshake(&mut self) -> Result<Event, End> {
@@ -76,6 +91,7 @@ impl<B: Backend, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<B, IO> {
     async fn next(&mut self, stop: Pin<&mut impl Future<Output = ()>>) -> Result<bool, End> {
         let idle = self.session.as_ref().and_then(Session::idle_deadline);
         let in_transaction = self.session.as_ref().is_some_and(Session::in_transaction);
+        let whole_by = self.arriving.as_ref().map(Arriving::deadline);
         tokio::select! {
             // A request that has come is served before the node stops: its client cannot know.
             biased;
@@ -87,6 +103,7 @@ impl<B: Backend, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<B, IO> {
                 }
                 Ok(true)
             }
+            () = until(whole_by), if whole_by.is_some() => Err(End::Unfinished),
         }
     }
 

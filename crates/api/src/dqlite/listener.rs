@@ -4,6 +4,7 @@ use super::backend::Backend;
 use super::connection::{Connection, Rights};
 use super::prefixed::{Prefixed, is_tls};
 use super::wire::{End, Wire};
+use crate::intake::Intake;
 use ::dqlite::BodyLimit;
 use bytes::BytesMut;
 use futures::FutureExt;
@@ -91,7 +92,7 @@ impl<B: Backend> Door<B> {
 
     async fn accept(self, clients: Scope, stopping: Cancelled) {
         let free = Arc::new(Semaphore::new(self.options.connections_max));
-        let guest = Arc::new(Guest { backend: self.backend.share(), trust: self.trust, options: self.options });
+        let guest = Arc::new(Guest::new(self.backend.share(), self.trust, self.options));
         loop {
             let accepted = async {
                 let place = Arc::clone(&free).acquire_owned().await;
@@ -136,9 +137,14 @@ pub(super) struct Guest<B> {
     pub(super) backend: Arc<B>,
     pub(super) trust: Trust,
     pub(super) options: DoorOptions,
+    intake: Intake,
 }
 
 impl<B: Backend> Guest<B> {
+    pub(super) fn new(backend: Arc<B>, trust: Trust, options: DoorOptions) -> Self {
+        Self { backend, trust, options, intake: Intake::default() }
+    }
+
     async fn receive(&self, stream: Stream, stopping: Cancelled) {
         let peer = stream.peer_addr();
         self.see_out(peer, self.admit(stream, &stopping)).await;
@@ -231,6 +237,6 @@ impl<B: Backend> Guest<B> {
         IO: AsyncRead + AsyncWrite + Unpin + Send,
     {
         let wire = Wire::new(io, first, self.options.body_limit);
-        Connection::new(Arc::clone(&self.backend), rights, wire).serve(stop).await
+        Connection::new(Arc::clone(&self.backend), rights, wire, self.intake.clone()).serve(stop).await
     }
 }

@@ -46,7 +46,7 @@ impl<B: Backend> SideDoor<B> {
         });
         Self {
             // Who comes in here is known already.
-            guest: Arc::new(Guest { backend: backend.share(), trust: Trust::Local, options }),
+            guest: Arc::new(Guest::new(backend.share(), Trust::Local, options)),
             clients,
             free: Arc::new(Semaphore::new(options.connections_max)),
         }

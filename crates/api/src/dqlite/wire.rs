@@ -32,6 +32,12 @@ pub(super) enum End {
     /// The client took nothing of its answer for too long.
     #[error("the client took nothing of its answer for {} s", SEND_MAX.as_secs())]
     Slow,
+    /// The client began a request and did not end it.
+    #[error("the client did not send the rest of its request in time")]
+    Unfinished,
+    /// Too much memory is held by requests that arrive.
+    #[error(transparent)]
+    Crowded(#[from] crate::intake::Crowded),
     /// The client broke the protocol, and was told so if it can be.
     #[error("the client broke the protocol: {0}")]
     Violation(#[from] ::dqlite::Violation),
@@ -60,6 +66,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<IO> {
     /// The next event, if the bytes for it are here.
     pub(super) fn poll(&mut self) -> Option<Event> {
         self.protocol.poll(&mut self.input)
+    }
+
+    /// How many bytes are here of a request that is not whole.
+    pub(super) fn unfinished(&self) -> usize {
+        self.input.len()
     }
 
     /// Reads more; the buffered answer should have been sent. Cancel-safe.

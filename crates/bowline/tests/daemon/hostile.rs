@@ -11,20 +11,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// No honest client waits longer for an answer, on a machine that has much else to do.
-const IN_TIME: Duration = Duration::from_secs(4);
-const MIB: usize = 1 << 20;
+pub(super) const IN_TIME: Duration = Duration::from_secs(4);
+pub(super) const MIB: usize = 1 << 20;
 const LIVEZ: &str = "GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
 
 /// A machine with a cluster of its own and a table, and how to get at it.
-struct Target {
-    machine: Machine,
+pub(super) struct Target {
+    pub(super) machine: Machine,
     nodes: String,
-    https: String,
-    dqlite: String,
+    pub(super) https: String,
+    pub(super) dqlite: String,
 }
 
 impl Target {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let (machine, https) = cluster();
         machine.say(&["sql", "shop", "CREATE TABLE t(x)"]).done();
         let listed = machine.json(&["node", "list"]);
@@ -38,7 +38,7 @@ impl Target {
 
     /// What an honest client does, by every way in. None of it takes long.
     #[track_caller]
-    fn serves(&self) {
+    pub(super) fn serves(&self) {
         let ask = |what: &str, ask: &dyn Fn()| {
             let began = Instant::now();
             ask();
@@ -59,7 +59,7 @@ impl Target {
         });
     }
 
-    fn resident(&self) -> usize {
+    pub(super) fn resident(&self) -> usize {
         let [daemon] = self.machine.daemons()[..] else { panic!("one daemon runs: {:?}", self.machine.daemons()) };
         let statm = std::fs::read_to_string(format!("/proc/{}/statm", daemon.as_raw_nonzero())).unwrap();
         statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * rustix::param::page_size()
@@ -67,13 +67,13 @@ impl Target {
 
     /// It has not grown by more than so much since it had `before`.
     #[track_caller]
-    fn grew_at_most(&self, before: usize, most: usize) {
+    pub(super) fn grew_at_most(&self, before: usize, most: usize) {
         let now = self.resident();
         assert!(now < before + most, "it had {} MiB and has {} MiB", before / MIB, now / MIB);
     }
 
     #[track_caller]
-    fn stops_in_order(&self) {
+    pub(super) fn stops_in_order(&self) {
         let stopped = self.machine.say(&["stop"]);
         assert!(stopped.code == Some(0) && stopped.err.contains("stopped in order"), "{stopped:?}");
     }
@@ -111,7 +111,7 @@ fn knock<S: Write>(mut stream: S, words: &[u8]) -> S {
     stream
 }
 
-fn tcp(address: &str) -> TcpStream {
+pub(super) fn tcp(address: &str) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(IN_TIME)).unwrap();
     stream.set_write_timeout(Some(IN_TIME)).unwrap();
@@ -119,7 +119,7 @@ fn tcp(address: &str) -> TcpStream {
 }
 
 /// A dqlite client that has said its version and asked who leads.
-fn greeted(address: &str) -> TcpStream {
+pub(super) fn greeted(address: &str) -> TcpStream {
     let mut stream = tcp(address);
     let version_and_leader = [1_u64.to_le_bytes(), 1_u64.to_le_bytes(), [0; 8]].concat();
     stream.write_all(&version_and_leader).unwrap();
@@ -127,7 +127,7 @@ fn greeted(address: &str) -> TcpStream {
 }
 
 /// A request of dqlite's protocol: kind and body, whose length in words is what `words` says.
-fn request(words: u32, kind: u8, body: &[u8]) -> Vec<u8> {
+pub(super) fn request(words: u32, kind: u8, body: &[u8]) -> Vec<u8> {
     [&words.to_le_bytes()[..], &[kind, 0, 0, 0], body].concat()
 }
 

@@ -10,6 +10,7 @@
 mod audit;
 mod certificates;
 mod clocks;
+mod crowds;
 mod damage;
 mod databases;
 mod guide;

@@ -1,13 +1,14 @@
 //! `POST /v1/databases/NAME/query` and `/execute`.
 
+use super::places::{Cut, Place, Places};
 use super::rows::head;
 use super::values::from_json;
 use super::{RowBatch, SqlRows, SqlStatement, SqlTransaction};
 use crate::control::access::{AccessRole, Grant};
+use crate::control::extract::{Input, Name};
 use crate::control::ops::Control;
 use crate::control::problem::{BUSY, MALFORMED, NOT_ALLOWED, Problem, ProblemKind};
-use crate::control::routes::{Answer, Input, Name, Node};
-use axum::body::Body;
+use crate::control::routes::{Answer, Node};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{DefaultBodyLimit, Path, Query, RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -21,12 +22,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{Command, SessionOptions, WriteId};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The largest request that is read, in bytes: its statements and parameters become one message to the leader.
 const REQUEST_BYTES_MAX: usize = 8 << 20;
 /// The largest result that is answered as one JSON document, in bytes.
 const DOCUMENT_BYTES_MAX: usize = 16 << 20;
+/// A larger document is sent in pieces of this size, in bytes, and has its place until the last one is taken.
+const PIECE_BYTES: usize = 64 << 10;
 /// How many queries are answered at once: each holds a version of its database, and rows in memory.
 const QUERIES_MAX: usize = 64;
 /// How long a query waits for others to end.
@@ -39,7 +41,7 @@ pub(in crate::control) fn queries() -> Router<Arc<dyn Control>> {
     Router::new()
         .route("/v1/databases/{name}/query", post(query))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
-        .layer(Extension(Arc::new(Semaphore::new(QUERIES_MAX))))
+        .layer(Extension(Places::new(QUERIES_MAX)))
 }
 
 /// What changes something.
@@ -81,20 +83,24 @@ fn command(SqlStatement { sql, params }: SqlStatement) -> Result<Command, Proble
 
 async fn query(
     State(control): Node,
-    Extension(places): Extension<Arc<Semaphore>>,
+    Extension(places): Extension<Places>,
     name: Name,
     given: Options,
     headers: HeaderMap,
     Input(statement): Input<SqlStatement>,
 ) -> Result<Response, Problem> {
     let options = session_options(given)?;
-    let Ok(Ok(place)) = rt::time::timeout(QUEUE_MAX, places.acquire_owned()).await else {
+    let Some(place) = places.take(QUEUE_MAX).await else {
         let message = format!("{QUERIES_MAX} queries are under way already");
         return Err(Problem::new(&BUSY, ProblemKind::NotReady, message).retry_after(QUEUE_MAX));
     };
     let rows = control.db_query(&name?.0, options, command(statement)?).await?;
     let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    if accepts.contains("application/x-ndjson") { Ok(lines(rows, place)) } else { document(rows).await }
+    if accepts.contains("application/x-ndjson") {
+        Ok(lines(&places, place, rows))
+    } else {
+        document(&places, place, rows).await
+    }
 }
 
 #[derive(Serialize)]
@@ -115,22 +121,25 @@ fn line(value: &impl Serialize) -> Bytes {
 }
 
 /// A result of any size, as it is read. It has its place until then.
-fn lines(rows: SqlRows, place: OwnedSemaphorePermit) -> Response {
+fn lines(places: &Places, place: Place, rows: SqlRows) -> Response {
     let first = head(&rows.columns);
-    let rest = futures::stream::try_unfold(Some((rows.batches, 0, place)), async |state| {
-        let Some((mut batches, rows, place)) = state else { return Ok(None) };
-        Ok::<_, std::convert::Infallible>(Some(match batches.next().await {
-            Some(Ok(batch)) => (batch.lines, Some((batches, rows + batch.rows, place))),
+    let rest = futures::stream::unfold(Some((rows.batches, 0)), async |state| {
+        let (mut batches, rows) = state?;
+        Some(match batches.next().await {
+            Some(Ok(batch)) => (batch.lines, Some((batches, rows + batch.rows))),
             Some(Err(problem)) => (line(&Failed { problem }), None),
             None => (line(&End { rows }), None),
-        }))
+        })
     });
-    let body = futures::stream::once(std::future::ready(Ok(first))).chain(rest);
-    ([(header::CONTENT_TYPE, NDJSON)], Body::from_stream(body)).into_response()
+    let pieces = futures::stream::once(std::future::ready(first)).chain(rest).boxed();
+    let problem = Problem::new(&BUSY, ProblemKind::NotReady, "the answer was taken too slowly, and others waited")
+        .next("read faster, or ask another member with `read=local`");
+    let body = places.body(place, pieces, Cut::Said(line(&Failed { problem })));
+    ([(header::CONTENT_TYPE, NDJSON)], body).into_response()
 }
 
 /// A whole result.
-async fn document(mut rows: SqlRows) -> Result<Response, Problem> {
+async fn document(places: &Places, place: Place, mut rows: SqlRows) -> Result<Response, Problem> {
     let mut out = head(&rows.columns).to_vec();
     out.truncate(out.len() - b"}\n".len());
     out.extend_from_slice(br#","rows":["#);
@@ -152,7 +161,15 @@ async fn document(mut rows: SqlRows) -> Result<Response, Problem> {
     out.extend_from_slice(b"]}\n");
     let headers: [(HeaderName, HeaderValue); 1] =
         [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-    Ok((headers, out).into_response())
+    if out.len() <= PIECE_BYTES {
+        return Ok((headers, out).into_response());
+    }
+    let mut rest = Bytes::from(out);
+    let pieces = std::iter::from_fn(move || {
+        let piece = rest.split_to(rest.len().min(PIECE_BYTES));
+        (!piece.is_empty()).then_some(piece)
+    });
+    Ok((headers, places.body(place, futures::stream::iter(pieces).boxed(), Cut::Broken)).into_response())
 }
 
 async fn execute(

@@ -6,6 +6,7 @@ use crate::dqlite::backend::{
 use crate::dqlite::connection::{Connection, Rights};
 use crate::dqlite::sink::{Flow, RowsSink};
 use crate::dqlite::wire::Wire;
+use crate::intake::Intake;
 use ::dqlite::{
     BodyLimit, ClientEvent, ClientSession, FailureCode, Frame, Params, Request, Response, ResponseKind, RowsStep,
     Value, ValueRef, Version,
@@ -312,7 +313,7 @@ pub(super) const OPEN: Request<'static> = Request::Open { name: "t", flags: 0, v
 pub(super) fn connect(backend: &Fake, rights: Rights, scope: &Scope) -> Client<tokio::io::DuplexStream> {
     let (here, there) = tokio::io::duplex(32 << 10);
     let wire = Wire::new(there, BytesMut::new(), BodyLimit(1 << 20));
-    let connection = Connection::new(Arc::new(backend.clone()), rights, wire);
+    let connection = Connection::new(Arc::new(backend.clone()), rights, wire, Intake::default());
     let stopping = scope.cancelled();
     scope.spawn("client", async move {
         drop(connection.serve(stopping.wait()).await);

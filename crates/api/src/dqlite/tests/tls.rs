@@ -57,11 +57,7 @@ impl House {
             ServerConfig::builder().with_client_cert_verifier(verifier).with_single_cert(vec![server], key).unwrap();
         let known = member.0.clone();
         let door = TlsDoor { tls: rpc::ListenerTls::new(config), is_member: Arc::new(move |shown| *shown == known) };
-        let guest = Guest {
-            backend: Arc::new(Fake::default()),
-            trust: Trust::Tls(door.clone()),
-            options: DoorOptions::default(),
-        };
+        let guest = Guest::new(Arc::new(Fake::default()), Trust::Tls(door.clone()), DoorOptions::default());
         Self { ca, member, guest: Arc::new(guest), door, scope: Scope::new("house") }
     }
 
