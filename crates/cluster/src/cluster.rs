@@ -21,7 +21,8 @@ use crate::messages::{ANNOUNCE, Announce, Announced, Clock, FORM, PROBE, decode,
 use crate::node_rows::{self, NodeRow, NodeRowState};
 use crate::roles::Targets;
 use crate::rotation::{self, Rotation, fingerprint};
-use crate::steps::role_in;
+use crate::spares;
+use crate::steps::role_of;
 use crate::sys::SysSql;
 use crate::token::{Secret, Token, TokenId, TokenKind};
 use crate::token_rows::{self, TokenRow};
@@ -326,11 +327,12 @@ impl Cluster {
     /// The nodes that are joining, members, or leaving, by name, with their roles, as this node's copy of `sys` has them.
     pub async fn nodes(&self, level: ReadLevel) -> Result<Vec<(NodeRow, Role)>, ClusterError> {
         let rows = node_rows::all(self.0.sys.as_ref(), level).await?.into_iter();
+        let spares = spares::all(self.0.sys.as_ref(), level).await?;
         let membership = self.0.sys_group.status().membership;
         let rows = rows.filter(|row| row.state != NodeRowState::Removed);
         Ok(rows
             .map(|row| {
-                let role = role_in(&membership, row.node);
+                let role = role_of(&row, &membership, &spares);
                 (row, role)
             })
             .collect())

@@ -13,7 +13,8 @@ use crate::cluster::Inner;
 use crate::kinds;
 use crate::node_rows::{self, JOINING_MAX, NodeRow, NodeRowState};
 use crate::roles::{self, Change, Member};
-use crate::steps::{Assignment, Place, Step, role_in, steps};
+use crate::spares;
+use crate::steps::{Assignment, Place, Step, known, role_in, role_of, steps};
 use crate::sys::SysSql;
 use crate::targets;
 use base::{GroupId, NodeId, Role};
@@ -165,14 +166,15 @@ async fn pass(inner: &Inner, liveness: &mut Liveness, gave_away: &mut Option<Ins
     }
     if !leads(&status) {
         liveness.forget();
-        let complete = let_follow(inner, &status).await;
+        let complete = let_follow(inner, &status).await?;
         return Ok(Done { leading: false, settled: None, complete });
     }
     let rows = node_rows::all(inner.sys.as_ref(), ReadLevel::Linearizable).await?;
+    let spares = spares::all(inner.sys.as_ref(), ReadLevel::Linearizable).await?;
     let members: Vec<(&NodeRow, Member)> = rows
         .iter()
         .filter(|row| matches!(row.state, NodeRowState::Member | NodeRowState::Leaving))
-        .map(|row| (row, member(row, &status)))
+        .map(|row| (row, member(row, &status, &spares)))
         .collect();
     if !members.iter().any(|(row, _)| row.node == inner.node()) {
         // The cluster is being founded: its first row is not there yet.
@@ -198,7 +200,13 @@ async fn pass(inner: &Inner, liveness: &mut Liveness, gave_away: &mut Option<Ins
         return Ok(Done { leading: false, settled: None, complete: false });
     }
     let assignment = assign(&members, &plan);
-    let of_sys = with_witnesses(&assignment, &members);
+    let of_sys = with_followers(&assignment, &members);
+    let idle = idle(&assignment, &members);
+    // Who comes is a spare before it hears of any database; who gets another role is none before its first copy.
+    let known = known(&status.membership);
+    let come = idle.iter().filter(|node| !known.contains(node) && !spares.contains(node)).copied().collect();
+    let gone = spares.iter().filter(|node| assignment.contains_key(node) || !nodes.contains(node)).copied().collect();
+    spares::change(inner.sys.as_ref(), &come, &gone).await?;
     conform(&inner.sys_group, &of_sys, Departures::Later).await?;
     rt::sim_point!("roles.after_sys");
     tell_roles(inner, &members, &assignment).await;
@@ -207,6 +215,9 @@ async fn pass(inner: &Inner, liveness: &mut Liveness, gave_away: &mut Option<Ins
     let others = join_all(others.map(|group| conform_other(group, &assignment))).await;
     let complete = others.iter().all(|done| *done);
     if complete {
+        // They have left all other groups: their copies may go.
+        let come = idle.difference(&spares).filter(|node| !come.contains(node)).copied().collect();
+        spares::change(inner.sys.as_ref(), &come, &BTreeSet::new()).await?;
         conform(&inner.sys_group, &of_sys, Departures::Now).await?;
         let_go(inner, &rows, &assignment).await?;
     }
@@ -243,21 +254,25 @@ fn heir(inner: &Inner, status: &GroupStatus, alive: &BTreeSet<NodeId>) -> Option
     status.membership.all_voters().into_iter().find(can_lead)
 }
 
-/// A witness that does not vote has a copy of `sys` all the same: it is how it knows the others, and the databases to come.
-fn with_witnesses(assignment: &Assignment, members: &[(&NodeRow, Member)]) -> Assignment {
+/// Every member has a copy of `sys`, also a spare, and a witness that does not vote: it is how they know the others, and the databases.
+fn with_followers(assignment: &Assignment, members: &[(&NodeRow, Member)]) -> Assignment {
     let mut of_sys = assignment.clone();
-    for (row, member) in members.iter().filter(|(_, member)| member.witness && !member.leaving) {
+    for (row, member) in members.iter().filter(|(_, member)| !member.leaving) {
         of_sys.entry(member.node).or_insert_with(|| Place { role: Role::StandBy, address: row.address.clone() });
     }
     of_sys
 }
 
-fn member(row: &NodeRow, status: &GroupStatus) -> Member {
-    let role = role_in(&status.membership, row.node);
+/// The spares that the plan wants. A witness holds no copies whatever its role is.
+fn idle(assignment: &Assignment, members: &[(&NodeRow, Member)]) -> BTreeSet<NodeId> {
+    let idle = members.iter().map(|(_, member)| member).filter(|member| !member.leaving && !member.witness);
+    idle.map(|member| member.node).filter(|node| !assignment.contains_key(node)).collect()
+}
+
+fn member(row: &NodeRow, status: &GroupStatus, spares: &BTreeSet<NodeId>) -> Member {
     Member {
         node: row.node,
-        // It follows `sys`, and is spare to all other groups.
-        role: if row.witness && role == Role::StandBy { Role::Spare } else { role },
+        role: role_of(row, &status.membership, spares),
         witness: row.witness,
         leaving: row.state == NodeRowState::Leaving,
         failure_domain: row.failure_domain,
@@ -335,8 +350,8 @@ async fn conform_other(group: &Group, wanted: &Assignment) -> bool {
 
 /// Makes the groups led here whose voters do not include the leader of `sys` agree with the members of `sys`, so that it can take
 /// them over. Nobody else would: changing a group takes its leader.
-async fn let_follow(inner: &Inner, sys: &GroupStatus) -> bool {
-    let Some(leader) = sys.leader.filter(|_| !rt::mutant!("cluster.leave-others-behind")) else { return true };
+async fn let_follow(inner: &Inner, sys: &GroupStatus) -> Result<bool, ClusterError> {
+    let Some(leader) = sys.leader.filter(|_| !rt::mutant!("cluster.leave-others-behind")) else { return Ok(true) };
     let groups = inner.groups();
     let stuck: Vec<&Group> = groups
         .iter()
@@ -347,14 +362,17 @@ async fn let_follow(inner: &Inner, sys: &GroupStatus) -> bool {
         })
         .collect();
     if stuck.is_empty() {
-        return true;
+        return Ok(true);
     }
     if sys.membership.is_joint() {
-        return false;
+        return Ok(false);
     }
     rt::sometimes!("roles: a group was led by another node than sys and could not follow");
-    let assignment = as_in(&sys.membership);
-    join_all(stuck.into_iter().map(|group| conform_other(group, &assignment))).await.into_iter().all(|done| done)
+    let spares = spares::all(inner.sys.as_ref(), ReadLevel::Local).await?;
+    let mut assignment = as_in(&sys.membership);
+    assignment.retain(|node, place| place.role == Role::Voter || !spares.contains(node));
+    let followed = join_all(stuck.into_iter().map(|group| conform_other(group, &assignment))).await;
+    Ok(followed.into_iter().all(|done| done))
 }
 
 /// The roles as a group has them.

@@ -22,6 +22,7 @@ mod node_rows;
 pub mod roles;
 mod rotation;
 mod schema;
+mod spares;
 mod steps;
 mod sys;
 mod targets;

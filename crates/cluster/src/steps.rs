@@ -1,5 +1,6 @@
 //! From the roles that members should have to the changes that one Raft group needs.
 
+use crate::node_rows::NodeRow;
 use base::{NodeId, Role};
 use raft::MembershipView;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,7 +29,7 @@ pub(crate) enum Step {
 /// The changes that bring a group from its members to the assignment, in order. Empty when they agree.
 pub(crate) fn steps(wanted: &Assignment, now: &MembershipView) -> Vec<Step> {
     let mut steps = Vec::new();
-    let known: BTreeSet<NodeId> = now.all_voters().union(&now.learners).copied().collect();
+    let known = known(now);
     for (node, place) in wanted {
         if !known.contains(node) || now.addresses.get(node) != Some(&place.address) {
             steps.push(Step::Add(*node, place.address.clone()));
@@ -41,6 +42,19 @@ pub(crate) fn steps(wanted: &Assignment, now: &MembershipView) -> Vec<Step> {
     }
     steps.extend(known.iter().filter(|node| !wanted.contains_key(node)).map(|node| Step::Remove(*node)));
     steps
+}
+
+/// All whom a group knows.
+pub(crate) fn known(members: &MembershipView) -> BTreeSet<NodeId> {
+    members.all_voters().union(&members.learners).copied().collect()
+}
+
+/// What a member does, by `sys`: spares and witnesses without a vote follow that one as well.
+pub(crate) fn role_of(row: &NodeRow, sys: &MembershipView, spares: &BTreeSet<NodeId>) -> Role {
+    match role_in(sys, row.node) {
+        Role::StandBy if row.witness || spares.contains(&row.node) => Role::Spare,
+        role => role,
+    }
 }
 
 /// What a node does in a group with these members.

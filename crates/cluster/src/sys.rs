@@ -15,6 +15,9 @@ pub trait SysSql: Send + Sync + 'static {
 
     /// Who leads, as far as this node knows.
     fn leader(&self) -> Option<NodeId>;
+
+    /// Whether this node is a spare, as far as it knows.
+    fn is_spare(&self) -> bool;
 }
 
 impl SysSql for Store {
@@ -28,6 +31,10 @@ impl SysSql for Store {
 
     fn leader(&self) -> Option<NodeId> {
         self.sys().leadership().borrow().leader
+    }
+
+    fn is_spare(&self) -> bool {
+        Self::is_spare(self)
     }
 }
 

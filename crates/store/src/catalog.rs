@@ -89,9 +89,17 @@ fn split_ids(text: &str) -> BTreeSet<NodeId> {
     text.split(',').filter_map(|id| u64::from_str_radix(id, 16).ok()).map(NodeId).collect()
 }
 
+/// Who holds this database alone. Written by whoever gives nodes their roles, see `cluster`: a node is put here before it follows this
+/// database, or after it has left all others, and taken out before it comes into any.
+pub(crate) const SPARES: &str = "CREATE TABLE IF NOT EXISTS spares (
+    node INTEGER PRIMARY KEY                        -- its id
+) STRICT";
+
 /// What the list says.
 #[derive(Debug, Default)]
 pub(crate) struct List {
+    /// Whether this node is a spare, which holds none of them.
+    pub(crate) is_spare: bool,
     /// The databases.
     pub(crate) rows: Vec<DatabaseRow>,
     /// Groups of rows that this version does not understand: nothing is done with them.
@@ -104,17 +112,20 @@ impl List {
     }
 }
 
-/// Reads the list from this node's own copy of `sys`; none if there is no list yet.
-pub(crate) async fn read(sys: &Arc<Database>) -> Result<Option<List>, StoreError> {
+/// Reads the list from a node's own copy of `sys`; none if there is no list yet.
+pub(crate) async fn read(sys: &Arc<Database>, node: NodeId) -> Result<Option<List>, StoreError> {
     let options = SessionOptions { read: ReadLevel::Local, ..SessionOptions::default() };
     let mut session = Session::open_kept(Arc::clone(sys), options)?;
-    let exists = "SELECT 1 FROM sqlite_schema WHERE name = 'databases'";
-    if session.rows(exists, &[]).await?.rows.is_empty() {
+    let exists = "SELECT 1 FROM sqlite_schema WHERE name IN ('databases', 'spares')";
+    if session.rows(exists, &[]).await?.rows.len() < 2 {
         return Ok(None);
     }
     let rows = session.rows("SELECT name, group_id, voters, state FROM databases", &[]).await?.rows;
+    let spare = "SELECT 1 FROM spares WHERE node = ?1";
+    let spare = session.rows(spare, &[Value::Integer(node.0.cast_signed())]).await?.rows;
     session.give_back();
-    understand(rows).map(Some)
+    let list = understand(rows)?;
+    Ok(Some(List { is_spare: !spare.is_empty(), ..list }))
 }
 
 fn understand(rows: Vec<Vec<Value>>) -> Result<List, StoreError> {
@@ -173,7 +184,7 @@ enum Sweep {
 
 /// Brings this node in line with the list. One database that cannot be does not stop the others; the last error is told.
 async fn pass(store: &Arc<Inner>, sweep: &mut Sweep) -> Result<(), StoreError> {
-    let Some(list) = read(store.sys()).await? else { return Ok(()) };
+    let Some(list) = read(store.sys(), store.node()).await? else { return Ok(()) };
     let mut failed = None;
     for database in store.open_databases() {
         if !database.name().is_sys() && !list.wants(database.group_id()) {
@@ -184,6 +195,12 @@ async fn pass(store: &Arc<Inner>, sweep: &mut Sweep) -> Result<(), StoreError> {
     for witnessed in store.all_witnessed().iter().filter(|witnessed| !list.wants(witnessed.group_id())) {
         *sweep = Sweep::Due;
         note(&mut failed, witnessed.name(), store.forget_witnessed(witnessed).await);
+    }
+    let holds = !(list.is_spare && store.part() == Part::Data);
+    store.set_elsewhere((!holds).then(|| list.rows.iter().map(|row| (row.name.clone(), row.group_id)).collect()));
+    if !holds {
+        *sweep = Sweep::Due;
+        return let_go(store).await;
     }
     for row in &list.rows {
         let followed = match store.part() {
@@ -196,6 +213,24 @@ async fn pass(store: &Arc<Inner>, sweep: &mut Sweep) -> Result<(), StoreError> {
         sweep_once(store, sweep).await;
     }
     failed.map_or(Ok(()), Err)
+}
+
+/// Removes the copies of a node that has become a spare. After a restart its own copy of `sys` may be from before it was something else.
+async fn let_go(store: &Arc<Inner>) -> Result<(), StoreError> {
+    let copies: Vec<_> = store.open_databases().into_iter().filter(|database| !database.name().is_sys()).collect();
+    if copies.is_empty() {
+        return Ok(());
+    }
+    store.sys().fresh(ReadLevel::Linearizable, false, SWEEP_READ_MAX).await?;
+    if !read(store.sys(), store.node()).await?.is_some_and(|list| list.is_spare) {
+        return Ok(());
+    }
+    for database in copies {
+        store.close_and_remove(&database).await?;
+        rt::sometimes!("store: a spare has removed a copy");
+        tracing::info!(database = %database.name(), "this node is a spare now: its copy is removed");
+    }
+    Ok(())
 }
 
 fn note(failed: &mut Option<StoreError>, name: &DbName, done: Result<(), StoreError>) {
@@ -225,7 +260,7 @@ async fn follow(store: &Arc<Inner>, row: &DatabaseRow) -> Result<(), StoreError>
 /// Takes the databases that have a leader for ready although nobody said so: who made them has died before it could. Done by the
 /// leader of `sys`, and not at once, because it is done by who made them, as a rule.
 async fn finish_created(store: &Arc<Inner>) -> Result<(), StoreError> {
-    let Some(list) = read(store.sys()).await? else { return Ok(()) };
+    let Some(list) = read(store.sys(), store.node()).await? else { return Ok(()) };
     for row in list.rows.iter().filter(|row| row.state == DatabaseState::New) {
         let is_led = store.database(&row.name).is_some_and(|database| database.group().status().leader.is_some());
         if is_led && store.sys().check_leading().is_ok() {
@@ -242,7 +277,7 @@ async fn finish_created(store: &Arc<Inner>) -> Result<(), StoreError> {
 async fn sweep_once(store: &Arc<Inner>, sweep: &mut Sweep) {
     let swept = async {
         store.sys().fresh(ReadLevel::Linearizable, false, SWEEP_READ_MAX).await?;
-        let Some(list) = read(store.sys()).await? else { return Ok(()) };
+        let Some(list) = read(store.sys(), store.node()).await? else { return Ok(()) };
         let wanted = list.unread.iter().copied().chain(list.rows.iter().map(|row| row.group_id)).collect();
         store.sweep(&wanted).await
     };

@@ -1,7 +1,7 @@
 //! One database on this node: its pages, its Raft group, the queue of its writers, and who waits for what.
 
 use crate::core::Core;
-use crate::spares::Spares;
+use crate::kept::Kept;
 use crate::{ReadLevel, StoreError};
 use base::{DbName, GroupId, LogIndex, NodeId, Term, Version};
 use futures::future::BoxFuture;
@@ -48,7 +48,7 @@ pub struct Database {
     applied: watch::Receiver<Option<LogPos>>,
     /// When this node's copy was last known to hold everything acknowledged.
     confirmed: Mutex<Option<Instant>>,
-    spares: Spares,
+    kept: Kept,
 }
 
 impl Database {
@@ -64,7 +64,7 @@ impl Database {
             phase: AtomicU8::new(Phase::Open as u8),
             applied,
             confirmed: Mutex::new(None),
-            spares: Spares::default(),
+            kept: Kept::default(),
         }
     }
 
@@ -120,8 +120,8 @@ impl Database {
     }
 
     /// Connections that nobody uses at present.
-    pub(crate) fn spares(&self) -> &Spares {
-        &self.spares
+    pub(crate) fn kept(&self) -> &Kept {
+        &self.kept
     }
 
     /// The committed version, now and as it moves.

@@ -48,13 +48,15 @@ pub enum StoreError {
         /// The name.
         name: DbName,
     },
-    /// This node is a witness: it votes for the database and holds no copy of it.
-    #[error("this node is a witness and holds no copy of {name}{}", Elsewhere(*.leader))]
-    Witness {
+    /// This node holds no copy of the database: it is a witness, which votes at most, or a spare.
+    #[error("this node is a {} and holds no copy of {name}{}", if *.spare { "spare" } else { "witness" }, Elsewhere(*.leader))]
+    NoCopy {
         /// The database.
         name: DbName,
         /// Who leads it, if this node knows.
         leader: Option<NodeId>,
+        /// Whether it is a spare.
+        spare: bool,
     },
     /// The database exists already.
     #[error("database {name} exists already")]
@@ -267,7 +269,7 @@ impl Fault for StoreError {
             Self::RowTooLarge { .. } => Code("BL-STORE-023"),
             Self::WatchLost { .. } => Code("BL-STORE-024"),
             Self::WritesOnly { .. } | Self::OneStatement { .. } => Code("BL-STORE-022"),
-            Self::Witness { .. } => Code("BL-STORE-030"),
+            Self::NoCopy { .. } => Code("BL-STORE-030"),
         }
     }
 
@@ -294,7 +296,7 @@ impl Fault for StoreError {
             Self::OutcomeUnknown => Disposition::Unknown,
             Self::TransactionIdle { .. }
             | Self::DatabaseExists { .. }
-            | Self::Witness { .. }
+            | Self::NoCopy { .. }
             | Self::SysIsPermanent { .. }
             | Self::Name(_)
             | Self::BadOption { .. }
@@ -469,9 +471,9 @@ pub const PAGES: &[ErrorPage] = &[
     },
     ErrorPage {
         code: Code("BL-STORE-030"),
-        title: "A witness holds no copy of the database",
-        cause: "A witness votes, so that two machines survive the loss of either; it keeps no data but the cluster's own. Writes over HTTP it passes on to the \
-                leader; what reads or moves a whole database is for a machine that has it.",
+        title: "The machine holds no copy of the database",
+        cause: "A witness votes, so that two machines survive the loss of either, and a spare waits until another machine is gone; both keep no data but the \
+                cluster's own. Writes over HTTP they pass on to the leader; what reads or moves a whole database is for a machine that has it.",
         next: "`bowline node list` shows the others, and which of them leads: ask that one.",
     },
 ];

@@ -48,6 +48,8 @@ struct Databases {
     by_name: BTreeMap<DbName, Open>,
     /// On a witness: those that it votes for and does not hold.
     witnessed: BTreeMap<DbName, Witnessed>,
+    /// On a spare: all that are on the list, which it does not hold.
+    elsewhere: Option<BTreeMap<DbName, GroupId>>,
     /// No more are opened.
     closing: bool,
 }
@@ -63,7 +65,7 @@ impl Inner {
         let sys = open(&config, &host, &mesh, &scope, name.clone(), GroupId::SYS).await?;
         let database = Arc::clone(&sys.database);
         let by_name = BTreeMap::from([(name, sys)]);
-        let open = Mutex::new(Databases { by_name, witnessed: BTreeMap::new(), closing: false });
+        let open = Mutex::new(Databases { by_name, witnessed: BTreeMap::new(), elsewhere: None, closing: false });
         let catalog = scope.child("catalog");
         Ok(Arc::new(Self { config, host, mesh, scope, sys: database, open, moved: Notify::new(), catalog }))
     }
@@ -107,11 +109,36 @@ impl Inner {
     pub(crate) fn not_found(&self, name: &DbName) -> StoreError {
         if self.lock().closing {
             StoreError::NotOpen { state: "closing" }
-        } else if self.witnessed(name).is_some() {
-            StoreError::Witness { name: name.clone(), leader: self.leader_elsewhere(name) }
+        } else if self.is_elsewhere(name) {
+            self.no_copy(name)
         } else {
             StoreError::NoSuchDatabase { name: name.clone() }
         }
+    }
+
+    pub(crate) fn no_copy(&self, name: &DbName) -> StoreError {
+        StoreError::NoCopy { name: name.clone(), leader: self.leader_elsewhere(name), spare: self.is_spare() }
+    }
+
+    /// Whether there is such a database, and no copy of it is for this node to hold.
+    pub(crate) fn is_elsewhere(&self, name: &DbName) -> bool {
+        let databases = self.lock();
+        databases.witnessed.contains_key(name) || databases.elsewhere.as_ref().is_some_and(|all| all.contains_key(name))
+    }
+
+    /// Whether this node is a spare, as far as its own copy of `sys` says.
+    pub(crate) fn is_spare(&self) -> bool {
+        self.lock().elsewhere.is_some()
+    }
+
+    pub(crate) fn elsewhere(&self) -> Vec<DbName> {
+        self.lock().elsewhere.iter().flat_map(BTreeMap::keys).cloned().collect()
+    }
+
+    /// What a spare does not hold; none if this node is none.
+    pub(crate) fn set_elsewhere(&self, databases: Option<BTreeMap<DbName, GroupId>>) {
+        self.lock().elsewhere = databases;
+        self.moved.notify_waiters();
     }
 
     pub(crate) fn witnessed(&self, name: &DbName) -> Option<Witnessed> {
@@ -156,12 +183,13 @@ impl Inner {
         Ok(())
     }
 
-    /// Waits until this node takes part in a database's group, with its pages or without. Cancel-safe.
+    /// Waits until this node takes part in a database's group, with its pages or without, or knows that it does not. Cancel-safe.
     pub(crate) async fn await_group(&self, name: &DbName, group: GroupId) {
         loop {
             let moved = self.moved.notified();
             let is_there = self.database(name).is_some_and(|database| database.group_id() == group)
-                || self.witnessed(name).is_some_and(|witnessed| witnessed.group_id() == group);
+                || self.witnessed(name).is_some_and(|witnessed| witnessed.group_id() == group)
+                || self.lock().elsewhere.as_ref().is_some_and(|all| all.get(name) == Some(&group));
             if is_there {
                 return;
             }
@@ -346,7 +374,7 @@ async fn close(database: &Database, scope: &Scope, writers_max: Duration) {
         tracing::info!(database = %database.name(), "it closes before its writers are done; they learn that it did");
     }
     scope.stop(CLOSE_MAX).await;
-    database.spares().close();
+    database.kept().close();
     database.set_leadership(Leadership::default());
     database.core().lose();
     if let Err(error) = database.group().checkpoint().await {

@@ -69,7 +69,7 @@ impl Session {
     /// Like [`open`](Self::open), on a connection that an earlier session has given back if there is one: it has read the schema and
     /// keeps statements prepared. For the product's own requests.
     pub(crate) fn open_kept(database: Arc<Database>, options: SessionOptions) -> Result<Self, StoreError> {
-        Self::begin(database, options, |database| database.spares().take().map_or_else(|| database.connect(), Ok))
+        Self::begin(database, options, |database| database.kept().take().map_or_else(|| database.connect(), Ok))
     }
 
     fn begin(
@@ -106,7 +106,7 @@ impl Session {
             && let Some(desk) = self.desk.take_if(|desk| is_idle(desk))
         {
             self.is_given_back = true;
-            self.database.spares().keep(desk.connection);
+            self.database.kept().keep(desk.connection);
         }
     }
 

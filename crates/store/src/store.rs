@@ -60,7 +60,7 @@ pub struct StoreConfig {
 
 /// The statements that make the tables of `sys` that belong to the store; running them again changes nothing.
 pub fn tables() -> Vec<Command> {
-    resources::BASE.iter().chain([&catalog::SCHEMA]).map(|sql| Command::new(*sql, [])).collect()
+    resources::BASE.iter().chain([&catalog::SCHEMA, &catalog::SPARES]).map(|sql| Command::new(*sql, [])).collect()
 }
 
 /// The databases of this node. Cheap to clone; all clones are one.
@@ -120,21 +120,21 @@ impl Store {
     /// A database that is open on this node. One that is on the list and not open here yet, because the node has just started or the
     /// database was just created, is waited for; that there is none is only said by the newest list.
     ///
-    /// On a witness it is an error that names the leader: see [`witnessed`](Self::witnessed).
+    /// On a witness or a spare it is an error that names the leader: see [`holds_copies`](Self::holds_copies).
     pub async fn opened(&self, name: &DbName) -> Result<Arc<Database>, StoreError> {
         let deadline = Instant::now() + OPEN_MAX;
         loop {
             if let Some(database) = self.database(name) {
                 return Ok(database);
             }
-            if self.0.witnessed(name).is_some() {
+            if self.0.is_elsewhere(name) {
                 return Err(self.0.not_found(name));
             }
             if rt::mutant!("api.answer-before-ready") {
                 return Err(StoreError::NoSuchDatabase { name: name.clone() });
             }
             self.sys().fresh(ReadLevel::Linearizable, false, OPEN_MAX).await?;
-            let list = catalog::read(self.sys()).await?;
+            let list = catalog::read(self.sys(), self.node()).await?;
             if !list.is_some_and(|list| list.rows.iter().any(|row| row.name == *name)) {
                 return Err(StoreError::NoSuchDatabase { name: name.clone() });
             }
@@ -154,10 +154,10 @@ impl Store {
         }
         let deadline = Instant::now() + OPEN_MAX;
         loop {
-            let list = catalog::read(self.sys()).await?.unwrap_or_default();
+            let list = catalog::read(self.sys(), self.node()).await?.unwrap_or_default();
             let open = self.databases();
             let is_open =
-                |name: &DbName| open.iter().any(|database| database.name() == name) || self.0.witnessed(name).is_some();
+                |name: &DbName| open.iter().any(|database| database.name() == name) || self.0.is_elsewhere(name);
             if list.rows.iter().all(|row| is_open(&row.name)) {
                 return Ok(open);
             }
@@ -168,9 +168,24 @@ impl Store {
         }
     }
 
-    /// Whether this node only votes, and holds `sys` alone.
-    pub fn is_witness(&self) -> bool {
-        self.0.part() == Part::Witness
+    /// Whether this node holds databases besides `sys`: a witness votes at most, and a spare waits for another role.
+    pub fn holds_copies(&self) -> bool {
+        self.0.part() == Part::Data && !self.0.is_spare()
+    }
+
+    /// Whether this node is a spare, as far as its own copy of `sys` says.
+    pub fn is_spare(&self) -> bool {
+        self.0.is_spare()
+    }
+
+    /// That this node holds no copy of a database, and who leads it.
+    pub fn no_copy(&self, name: &DbName) -> StoreError {
+        self.0.no_copy(name)
+    }
+
+    /// On a spare: the databases, by name.
+    pub fn elsewhere(&self) -> Vec<DbName> {
+        self.0.elsewhere()
     }
 
     /// The databases that this node votes for and does not hold, by name. Only a witness has any.
@@ -200,9 +215,10 @@ impl Store {
     /// Creates a database, started by the present voters, and waits until it takes writes. On any member.
     pub async fn create(&self, name: &DbName) -> Result<(), StoreError> {
         let group = self.list(name, DatabaseState::New).await?;
-        match self.0.part() {
-            Part::Data => drop(self.await_started(name, group).await?),
-            Part::Witness => self.await_served(name, group).await?,
+        if self.holds_copies() {
+            drop(self.await_started(name, group).await?);
+        } else {
+            self.await_served(name, group).await?;
         }
         self.mark_ready(name, group).await
     }
@@ -210,10 +226,10 @@ impl Store {
     /// Creates a database with the contents of a plain SQLite file on this machine. On any member. If it fails, nothing of the
     /// database is left.
     ///
-    /// Not on a witness: a file that it would have to carry may be larger than its disk.
+    /// Not where no copies are held: a file that it would have to carry may be larger than its disk.
     pub async fn import(&self, name: &DbName, file: &Path) -> Result<(), StoreError> {
-        if self.0.part() == Part::Witness {
-            return Err(StoreError::Witness { name: name.clone(), leader: self.leader_of(name) });
+        if !self.holds_copies() {
+            return Err(self.no_copy(name));
         }
         let group = self.list(name, DatabaseState::Importing).await?;
         let filled = async {
@@ -361,7 +377,7 @@ impl Store {
     }
 
     /// Reads a whole result: this node's own copy at any level but linearizable, which is read where the database is led
-    /// if this node does not hold it; a witness has every level read there.
+    /// if this node does not hold it; a witness or a spare has every level read there.
     pub async fn query(&self, database: &DbName, level: ReadLevel, command: Command) -> Result<Rows, StoreError> {
         if let Some(database) = self.database(database) {
             let options = SessionOptions { read: level, ..SessionOptions::default() };
@@ -380,7 +396,7 @@ impl Store {
     /// again: nothing was done then.
     async fn at_leader(&self, name: &DbName, request: Request) -> Result<Reply, StoreError> {
         let database = match self.opened(name).await {
-            Err(StoreError::Witness { .. }) => return self.at_leader_elsewhere(name, request).await,
+            Err(StoreError::NoCopy { .. }) => return self.at_leader_elsewhere(name, request).await,
             database => database?,
         };
         let mut leadership = database.leadership();
@@ -406,7 +422,7 @@ impl Store {
         }
     }
 
-    /// As [`at_leader`](Self::at_leader), on a witness. The leader may be known a moment before it opens the database, or before it may write.
+    /// As [`at_leader`](Self::at_leader), where no copy is held. The leader may be known a moment before it opens the database, or before it may write.
     async fn at_leader_elsewhere(&self, name: &DbName, request: Request) -> Result<Reply, StoreError> {
         let deadline = Instant::now() + FORWARD_MAX;
         loop {

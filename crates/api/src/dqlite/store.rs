@@ -85,8 +85,8 @@ impl<M: Membership> StoreBackend<M> {
         }
         if self.store.database(name).is_none() {
             // A client that asks for this member's own copy; all others have been sent to the leader.
-            if self.store.is_witness() {
-                return Err(StoreError::Witness { name: name.clone(), leader: self.store.leader_of(name) }.into());
+            if !self.store.holds_copies() {
+                return Err(self.store.no_copy(name).into());
             }
             if options.read_only {
                 return Err(StoreError::NoSuchDatabase { name: name.clone() }.into());
@@ -162,8 +162,8 @@ impl<M: Membership> Backend for StoreBackend<M> {
     async fn dump(&self, name: &str) -> Result<StoreDump, Refusal> {
         let name = DbName::new(name).map_err(StoreError::from)?;
         let missing = || {
-            if self.store.is_witness() {
-                return StoreError::Witness { name: name.clone(), leader: self.store.leader_of(&name) }.into();
+            if !self.store.holds_copies() {
+                return self.store.no_copy(&name).into();
             }
             Refusal::new(FailureCode::NOT_FOUND, format!("no database named {name}"))
         };

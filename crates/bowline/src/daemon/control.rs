@@ -58,11 +58,6 @@ impl Node {
         members.map(|m| m.cluster.clone()).ok_or_else(|| problem(&StoreError::NotOpen { state: self.not_open() }))
     }
 
-    /// Whether this node is a witness.
-    fn is_witness(&self) -> bool {
-        self.units().is_some_and(|units| units.record.witness)
-    }
-
     /// The members that keep no data.
     fn witnesses(&self) -> BTreeSet<NodeId> {
         let raft = self.units().and_then(|units| units.raft.get());

@@ -27,6 +27,7 @@ mod roles;
 mod rotation;
 mod served_before_ready;
 mod service_manager;
+mod spares;
 mod sql_from_afar;
 mod sql_over_http;
 mod stops;

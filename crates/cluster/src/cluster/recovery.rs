@@ -160,7 +160,6 @@ impl Cluster {
         let (left, witnesses): (Surveys, Surveys) =
             everybody.clone().into_iter().partition(|(node, _)| !given_up.contains(node));
         let surveys = &left;
-        // What a spare says of the members would be from nowhere.
         if !has_members(surveys, self.0.node()) {
             let others = surveys.keys().copied().filter(|node| has_members(surveys, *node));
             return Err(ClusterError::NoCopy { others: others.collect() });
@@ -218,6 +217,10 @@ impl super::Inner {
         if to_recover {
             self.help(asker)?;
         }
+        if self.sys.is_spare() {
+            // Nothing goes on from it: it has no copy of any database.
+            return Ok(Vec::new());
+        }
         let groups = self.groups().into_iter().map(|group| {
             let status = group.status();
             GroupSurvey {
@@ -252,7 +255,7 @@ impl super::Inner {
     }
 }
 
-/// Whether a node knows the members of `sys`: a spare has no copy of anything.
+/// Whether a node knows the members of `sys` and may help: a spare may not.
 fn has_members(surveys: &Surveys, node: NodeId) -> bool {
     surveys.get(&node).and_then(|groups| groups.get(&GroupId::SYS)).is_some_and(|sys| !sys.voters.is_empty())
 }

@@ -105,6 +105,10 @@ impl SysSql for Sys {
     fn leader(&self) -> Option<NodeId> {
         *self.leader.lock().unwrap()
     }
+
+    fn is_spare(&self) -> bool {
+        false
+    }
 }
 
 /// The part of `ForMembers` that joining needs.

@@ -26,7 +26,7 @@ pub(super) async fn list(node: &Node) -> Result<Vec<DatabaseInfo>, Problem> {
     let names = node.names().await;
     let witnesses = node.witnesses();
     let here = databases.iter().map(|database| info(database, &names, &witnesses));
-    let mut all: Vec<DatabaseInfo> = here.chain(witness::listed(&store, &names, &witnesses)).collect();
+    let mut all: Vec<DatabaseInfo> = here.chain(witness::listed(node, &store, &names, &witnesses).await).collect();
     all.sort_by_key(|database| (!database.name.is_sys(), database.name.clone()));
     Ok(all)
 }
@@ -84,8 +84,8 @@ pub(super) async fn one(node: &Node, name: &DbName) -> Result<DatabaseInfo, Prob
     match store.opened(name).await {
         Ok(database) => Ok(info(&database, &names, &witnesses)),
         Err(error) => {
-            let listed = witness::listed(&store, &names, &witnesses).into_iter().find(|listed| listed.name == *name);
-            listed.ok_or_else(|| problem(&error))
+            let listed = witness::listed(node, &store, &names, &witnesses).await;
+            listed.into_iter().find(|listed| listed.name == *name).ok_or_else(|| problem(&error))
         }
     }
 }
@@ -93,7 +93,7 @@ pub(super) async fn one(node: &Node, name: &DbName) -> Result<DatabaseInfo, Prob
 /// A database whose copy is here.
 async fn open(node: &Node, name: &DbName) -> Result<Arc<Database>, Problem> {
     match node.store()?.opened(name).await {
-        Err(error @ StoreError::Witness { .. }) => Err(witness::elsewhere(node, &error).await),
+        Err(error @ StoreError::NoCopy { .. }) => Err(witness::elsewhere(node, &error).await),
         opened => opened.map_err(|error| problem(&error)),
     }
 }
@@ -111,7 +111,7 @@ pub(super) async fn contents(node: &Node, name: &DbName) -> Result<DatabaseConte
     let store = node.store()?;
     let bytes = match store.opened(name).await {
         Ok(database) => u64::from(database.pages().pin_committed().pages()) * PAGE_BYTES,
-        Err(StoreError::Witness { .. }) => witness::size(&store, name).await.map_err(|e| problem(&e))?,
+        Err(StoreError::NoCopy { .. }) => witness::size(&store, name).await.map_err(|e| problem(&e))?,
         Err(error) => return Err(problem(&error)),
     };
     let query = async |sql: String| store.query(name, ReadLevel::Linearizable, Command::new(sql, [])).await;
@@ -202,9 +202,8 @@ pub(super) async fn import(node: &Node, name: &DbName, mut file: ByteStream) -> 
     if store.database(name).is_some() {
         return Err(problem(&StoreError::DatabaseExists { name: name.clone() }));
     }
-    if node.is_witness() {
-        let error = StoreError::Witness { name: name.clone(), leader: store.leader_of(name) };
-        return Err(witness::elsewhere(node, &error).await);
+    if !store.holds_copies() {
+        return Err(witness::elsewhere(node, &store.no_copy(name)).await);
     }
     let path = incoming_dir(node.config()).join(format!("{:016x}", rt::entropy::u64()));
     let imported = async {

@@ -15,7 +15,7 @@ pub(super) async fn query(
 ) -> Result<SqlRows, Problem> {
     let started = async {
         let database = match node.store()?.opened(name).await {
-            Err(error @ StoreError::Witness { .. }) => return Err(witness::elsewhere(node, &error).await),
+            Err(error @ StoreError::NoCopy { .. }) => return Err(witness::elsewhere(node, &error).await),
             opened => opened.map_err(|error| refused(&error))?,
         };
         let session = Session::open(database, options).map_err(|error| refused(&error))?;

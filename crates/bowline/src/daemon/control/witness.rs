@@ -1,27 +1,40 @@
-//! What the control API says of databases on a witness, which holds none of them, and of those that a witness keeps waiting.
+//! What the control API says of databases on a witness or a spare, which hold none of them, and of those that a witness keeps waiting.
 
 use super::{Names, Node, databases, membership, problem};
 use api::control::{DatabaseInfo, Problem, ProblemKind, Trouble, TroubleKind};
-use base::{DbName, GroupId, NodeId};
+use base::{DbName, GroupId, NodeId, Role};
 use rpc::Reach;
 use std::collections::BTreeSet;
 use store::{Command, ReadLevel, Store, StoreError};
 
-/// The databases that this witness votes for.
-pub(super) fn listed(store: &Store, names: &Names, witnesses: &BTreeSet<NodeId>) -> Vec<DatabaseInfo> {
-    let info = |witnessed: &store::Witnessed| {
-        let leader = store.leader_of(witnessed.name());
-        let membership = witnessed.group().status().membership;
-        DatabaseInfo {
-            name: witnessed.name().clone(),
-            bytes: 0,
-            version: 0,
-            is_here: false,
-            leader: leader.map(|id| names.get(&id).cloned().unwrap_or_else(|| id.to_string())),
-            copies: databases::copies(witnessed.name(), &membership, witnesses),
-        }
+/// The databases that this node holds no copy of: those that a witness votes for, and all of them on a spare.
+pub(super) async fn listed(
+    node: &Node,
+    store: &Store,
+    names: &Names,
+    witnesses: &BTreeSet<NodeId>,
+) -> Vec<DatabaseInfo> {
+    let info = |name: &DbName, copies: u64| DatabaseInfo {
+        name: name.clone(),
+        bytes: 0,
+        version: 0,
+        is_here: false,
+        leader: store.leader_of(name).map(|id| names.get(&id).cloned().unwrap_or_else(|| id.to_string())),
+        copies,
     };
-    store.witnessed().iter().map(info).collect()
+    let witnessed = store.witnessed();
+    let copies = |witnessed: &store::Witnessed| {
+        databases::copies(witnessed.name(), &witnessed.group().status().membership, witnesses)
+    };
+    let mut listed: Vec<_> = witnessed.iter().map(|witnessed| info(witnessed.name(), copies(witnessed))).collect();
+    let elsewhere = store.elsewhere();
+    if !elsewhere.is_empty() {
+        // Every database is where the roles are.
+        let members = membership::list(node).await.unwrap_or_default();
+        let holders = members.iter().filter(|member| member.role != Role::Spare && !member.witness).count() as u64;
+        listed.extend(elsewhere.iter().map(|name| info(name, holders)));
+    }
+    listed
 }
 
 /// How large a database is where it is led.
@@ -34,7 +47,7 @@ pub(super) async fn size(store: &Store, name: &DbName) -> Result<u64, StoreError
 
 /// That this node has no copy, and who has.
 pub(super) async fn elsewhere(node: &Node, error: &StoreError) -> Problem {
-    let StoreError::Witness { leader, .. } = error else { return problem(error) };
+    let StoreError::NoCopy { leader, .. } = error else { return problem(error) };
     let problem = problem(error).kind(ProblemKind::Conflict);
     let members = membership::list(node).await.unwrap_or_default();
     let holds = |member: &&api::control::NodeInfo| !member.witness && Some(member.id) == *leader;

@@ -5,11 +5,11 @@ use sqlite::Connection;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// So many are kept; more are used at once now and then.
-const SPARES_MAX: usize = 4;
+const KEPT_MAX: usize = 4;
 
 /// The connections of one database that nobody uses at present.
 #[derive(Debug)]
-pub(crate) struct Spares(Mutex<State>);
+pub(crate) struct Kept(Mutex<State>);
 
 #[derive(Debug)]
 enum State {
@@ -17,13 +17,13 @@ enum State {
     Closed,
 }
 
-impl Default for Spares {
+impl Default for Kept {
     fn default() -> Self {
         Self(Mutex::new(State::Open(Vec::new())))
     }
 }
 
-impl Spares {
+impl Kept {
     /// The one that was used last: its pages are the newest.
     pub(crate) fn take(&self) -> Option<Connection> {
         match &mut *self.lock() {
@@ -36,7 +36,7 @@ impl Spares {
     pub(crate) fn keep(&self, connection: Connection) {
         let mut state = self.lock();
         if let State::Open(connections) = &mut *state
-            && connections.len() < SPARES_MAX
+            && connections.len() < KEPT_MAX
         {
             connections.push(connection);
             return;
