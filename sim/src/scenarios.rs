@@ -9,6 +9,7 @@ mod opening;
 mod power;
 mod registers;
 mod rot;
+mod spares;
 mod watching;
 mod witness;
 
@@ -24,6 +25,7 @@ pub const ALL: &[Scenario] = &[
     opening::SCENARIO,
     power::SCENARIO,
     rot::SCENARIO,
+    spares::SCENARIO,
     watching::SCENARIO,
     witness::SCENARIO,
 ];

@@ -36,6 +36,11 @@ fn daemons_keep_their_promises_on_a_disk_that_changes_pages() {
 }
 
 #[test]
+fn daemons_keep_their_promises_while_machines_get_copies_and_give_them_up() {
+    one_seed_is_one_history("spares", 3..4);
+}
+
+#[test]
 fn daemons_answer_nobody_before_they_are_ready() {
     one_seed_is_one_history("opening", 3..4);
 }

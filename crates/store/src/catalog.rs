@@ -187,7 +187,9 @@ async fn pass(store: &Arc<Inner>, sweep: &mut Sweep) -> Result<(), StoreError> {
     let Some(list) = read(store.sys(), store.node()).await? else { return Ok(()) };
     let mut failed = None;
     for database in store.open_databases() {
-        if !database.name().is_sys() && !list.wants(database.group_id()) {
+        // One that is closed and still here was given up and could not be removed then.
+        let is_closed = database.phase() == Phase::Closing;
+        if !database.name().is_sys() && (is_closed || !list.wants(database.group_id())) {
             *sweep = Sweep::Due;
             note(&mut failed, database.name(), store.close_and_remove(&database).await);
         }
@@ -226,7 +228,7 @@ async fn let_go(store: &Arc<Inner>) -> Result<(), StoreError> {
         return Ok(());
     }
     for database in copies {
-        store.close_and_remove(&database).await?;
+        store.give_up(&database).await?;
         rt::sometimes!("store: a spare has removed a copy");
         tracing::info!(database = %database.name(), "this node is a spare now: its copy is removed");
     }

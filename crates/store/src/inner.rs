@@ -43,6 +43,9 @@ pub(crate) struct Inner {
     catalog: Scope,
 }
 
+/// What a file is called, after a database's directory, while this node's copy of it is given up.
+const GIVEN_UP: &str = ".given-up";
+
 #[derive(Debug)]
 struct Databases {
     by_name: BTreeMap<DbName, Open>,
@@ -260,6 +263,45 @@ impl Inner {
         Ok(())
     }
 
+    /// Gives up this node's copy for good, whatever happens meanwhile: a log without its files, or files without their log, would be taken
+    /// for damage when the node gets a copy again.
+    pub(crate) async fn give_up(&self, database: &Arc<Database>) -> Result<(), StoreError> {
+        let name = format!("{}.{}", database.name(), database.group_id());
+        let mark = self.config.dir.join(format!("{name}{GIVEN_UP}"));
+        on_disk("noting what is given up", move || rt::fs::write_atomic(&mark, b"")).await?;
+        self.close_and_remove(database).await?;
+        self.forget_mark(&name).await
+    }
+
+    /// Finishes what a stop has cut off.
+    pub(crate) async fn finish_giving_up(&self) -> Result<(), StoreError> {
+        let dir = self.config.dir.clone();
+        let names = rt::blocking::run(move || rt::fs::list(&dir)).await;
+        let names = names.map_err(|end| StoreError::Internal(end.to_string()))?.unwrap_or_default();
+        for name in names.iter().filter_map(|name| name.strip_suffix(GIVEN_UP)) {
+            let group = name.rsplit_once('.').and_then(|(_, group)| group.parse().ok()).map(GroupId);
+            let Some(group) = group.filter(|group| *group != GroupId::SYS) else { continue };
+            rt::sometimes!("store: a copy that was half given up was removed at the next start");
+            tracing::info!(database = name, "a copy that was half given up is removed");
+            self.host.drop_group(group).await?;
+            self.remove_files(name.to_owned()).await?;
+            self.forget_mark(name).await?;
+        }
+        Ok(())
+    }
+
+    /// The files are gone, durably; then the mark goes.
+    async fn forget_mark(&self, name: &str) -> Result<(), StoreError> {
+        let dir = self.config.dir.clone();
+        let mark = dir.join(format!("{name}{GIVEN_UP}"));
+        let gone = move || {
+            rt::fs::sync_dir(&dir)?;
+            rt::fs::remove_file(&mark)?;
+            rt::fs::sync_dir(&dir)
+        };
+        on_disk("removing a copy that was given up", gone).await
+    }
+
     /// Removes what is left of databases that are not on the list: a node that stopped while it dropped one has no more than its log
     /// and its files. To be called with a list that is known to be the newest.
     pub(crate) async fn sweep(&self, wanted: &BTreeSet<GroupId>) -> Result<(), StoreError> {
@@ -381,4 +423,12 @@ async fn close(database: &Database, scope: &Scope, writers_max: Duration) {
         tracing::warn!(database = %database.name(), %error, "no checkpoint at close; the log is replayed at the next start");
     }
     database.group().stop().await;
+}
+
+async fn on_disk(
+    what: &'static str,
+    work: impl FnOnce() -> std::io::Result<()> + Send + 'static,
+) -> Result<(), StoreError> {
+    let done = rt::blocking::run(work).await.map_err(|end| StoreError::Internal(end.to_string()))?;
+    done.map_err(|source| StoreError::Io { what: what.to_owned(), source })
 }

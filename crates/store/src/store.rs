@@ -78,6 +78,7 @@ impl Store {
         }
         import::sweep(&config.dir).await?;
         let inner = Inner::open(config, host, mesh, scope).await?;
+        inner.finish_giving_up().await?;
         inner.follow_list();
         Ok(Self(inner))
     }

@@ -48,6 +48,8 @@ pub(super) struct Story {
     pub(super) rotten: Option<u64>,
     /// Who leaves the cluster and joins it again, if anybody does.
     pub(super) leaver: Option<u64>,
+    /// How many stand by is changed again and again.
+    pub(super) has_restless_roles: bool,
     /// Nothing goes wrong before all are members.
     pub(super) is_formed_in_peace: bool,
     /// How long things go wrong.
@@ -62,6 +64,7 @@ fn play(run: &Run) -> Result<(), Broken> {
         shape: Shape { nodes: 1..=5, ..Shape::default() },
         rotten: None,
         leaver: None,
+        has_restless_roles: false,
         // In some worlds things go wrong while the cluster forms.
         is_formed_in_peace: run.dice("peace").chance(3, 4),
         safety,
@@ -93,6 +96,9 @@ pub(super) fn tell(run: &Run, story: Story) -> Result<(), Broken> {
             let members = board.members();
             return Err(Broken::new("forming", format!("{members} of {} nodes after {FORMING:?}", config.nodes)));
         }
+    }
+    if story.has_restless_roles {
+        board.move_roles();
     }
     let begin = world.now();
     world.plan((story.faults)(&mut dice, config.nodes, begin));

@@ -43,6 +43,7 @@ fn play(run: &Run) -> Result<(), Broken> {
         shape: Shape { nodes: 3..=5, slow_disks: false, ..Shape::default() },
         rotten: None,
         leaver,
+        has_restless_roles: false,
         // Only who is a member can leave.
         is_formed_in_peace: leaver.is_some(),
         safety,

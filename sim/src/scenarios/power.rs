@@ -24,6 +24,7 @@ fn play(run: &Run) -> Result<(), Broken> {
         shape: Shape { nodes: 3..=3, slow_disks: false, drift_ppm_max: 0, latency_max: Duration::from_millis(3) },
         rotten: None,
         leaver: None,
+        has_restless_roles: false,
         is_formed_in_peace: true,
         safety: Duration::from_secs(6),
         faults: Box::new(move |dice, _, begin| {

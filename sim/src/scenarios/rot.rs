@@ -37,6 +37,7 @@ fn play(run: &Run) -> Result<(), Broken> {
         shape: Shape { nodes: 3..=3, slow_disks: false, ..Shape::default() },
         rotten: Some(victim),
         leaver: None,
+        has_restless_roles: false,
         is_formed_in_peace: true,
         safety,
         faults: Box::new(move |dice, nodes, begin| {

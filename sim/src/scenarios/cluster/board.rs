@@ -3,6 +3,7 @@
 use crate::run::Broken;
 use crate::world::{Oracle, World};
 use api::control::DatabaseCheck;
+use rt::sim::Dice;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -34,6 +35,7 @@ struct Known {
     is_quiet: bool,
     loss: Loss,
     guests: Guests,
+    roles: Roles,
     /// Nodes on which a database was last seen with two sets of voters.
     changing: BTreeSet<u64>,
     broken: Option<Broken>,
@@ -48,6 +50,17 @@ struct Guests {
     /// Who has tried it, and whom it has let in.
     tried: BTreeSet<u64>,
     let_in: BTreeSet<u64>,
+}
+
+/// More stand-bys than there are machines.
+const ALL: usize = 5;
+
+/// How many stand by, where that is changed again and again.
+#[derive(Debug, Default)]
+struct Roles {
+    are_restless: bool,
+    /// What was set last, as far as anybody knows.
+    stand_bys: Option<usize>,
 }
 
 /// Machines that are gone for good.
@@ -221,6 +234,28 @@ impl Board {
         if let_in.len() > 1 {
             self.breaks("token", format!("one token has let in {let_in:?}"));
         }
+    }
+
+    /// From now on how many stand by is changed again and again.
+    pub(in crate::scenarios) fn move_roles(&self) {
+        self.known().roles.are_restless = true;
+    }
+
+    /// How many shall stand by, if that has to be set: some other number now and then, and everybody once all is repaired.
+    pub(super) fn stand_bys_to_set(&self, dice: &mut Dice) -> Option<usize> {
+        let known = self.known();
+        if !known.roles.are_restless {
+            return None;
+        }
+        let wanted = if known.is_healed { ALL } else { usize::try_from(dice.below(3)).unwrap_or_default() };
+        ((known.is_healed || dice.chance(1, 4)) && known.roles.stand_bys != Some(wanted)).then_some(wanted)
+    }
+
+    /// So many stand by from now on: copies of those that do not may go.
+    pub(super) fn set_stand_bys(&self, stand_bys: usize) {
+        let mut known = self.known();
+        known.roles.stand_bys = Some(stand_bys);
+        known.newest.retain(|(_, name), _| name == "sys");
     }
 
     /// Whether a node was just seen with two sets of voters.

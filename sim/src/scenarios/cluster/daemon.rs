@@ -3,7 +3,8 @@
 use super::board::Board;
 use crate::world::{Process, Software, host};
 use api::control::{
-    Client, ClientError, InitRequest, JoinRequest, NodeState, ProblemKind, RecoveryRequest, TokenRequest, TroubleKind,
+    Client, ClientError, InitRequest, JoinRequest, NodeState, ProblemKind, RecoveryRequest, RoleTargets, TokenRequest,
+    TroubleKind,
 };
 use bowline::config::{NodeConfig, Sizes};
 use cluster::Transport;
@@ -148,6 +149,7 @@ async fn operate(id: u64, nodes: u64, client: Client, board: &Board) {
                     board.left(id);
                 }
                 help(&client, board).await;
+                assign(&client, board).await;
                 look(id, &client, board).await;
                 check(id, &client, board).await;
             }
@@ -221,6 +223,15 @@ async fn help(client: &Client, board: &Board) {
         if let Ok(issued) = client.token_add(&TokenRequest { valid_s: None, name: Some(host(node)) }).await {
             board.put_token(node, issued.token);
         }
+    }
+}
+
+async fn assign(client: &Client, board: &Board) {
+    let mut dice = Dice::new(rt::entropy::u64());
+    if let Some(stand_bys) = board.stand_bys_to_set(&mut dice)
+        && client.roles_set(&RoleTargets { voters: 3, stand_bys }).await.is_ok()
+    {
+        board.set_stand_bys(stand_bys);
     }
 }
 
