@@ -18,6 +18,9 @@ pub(crate) fn addr(n: u8) -> SocketAddr {
 /// What a network does to a packet: whether it lets it through.
 pub(crate) type Filter = Box<dyn Fn(u8, SocketAddr, &[u8]) -> bool>;
 
+/// When a packet arrives, which it is, and where to.
+type OnItsWay = (Moment, u64, SocketAddr, Vec<u8>);
+
 /// Nodes by number; node `n` has `id(n)` and `addr(n)`.
 pub(crate) struct Group {
     pub(crate) now: Moment,
@@ -28,7 +31,7 @@ pub(crate) struct Group {
     pub(crate) lets_through: Filter,
     /// Why packets between nodes were not applied.
     pub(crate) refused: Vec<swim::PacketError>,
-    wire: BinaryHeap<Reverse<(Moment, u64, SocketAddr, Vec<u8>)>>,
+    wire: BinaryHeap<Reverse<OnItsWay>>,
     sequence: u64,
 }
 

@@ -9,7 +9,9 @@ fn packet(source: &MemberId, sections: &[&[u8]]) -> Vec<u8> {
     bytes.push(0x81 + u8::try_from(sections.len()).unwrap());
     bytes.extend([0, 0xc4, 16]);
     bytes.extend(source.0);
-    sections.iter().for_each(|section| bytes.extend(*section));
+    for section in sections {
+        bytes.extend(*section);
+    }
     bytes
 }
 
@@ -148,8 +150,7 @@ fn packets_are_passed_on_between_members_only() {
     let passed = |group: &mut Group, bytes: &[u8]| {
         group.sent.borrow_mut().clear();
         group.deliver(1, bytes).unwrap();
-        let sent = group.sent.borrow().clone();
-        sent
+        group.sent.take()
     };
     assert_eq!(passed(&mut group, &routed(3, 0)), [(1, addr(3), routed(3, 0).len())]);
     assert_eq!(passed(&mut group, &routed(99, 0)), [], "not to strangers");

@@ -56,8 +56,8 @@ proptest! {
 
     #[test]
     fn no_bytes_make_a_reader_panic(bytes: Vec<u8>) {
-        let _ = decode_meta(&bytes);
-        let _ = decode_record(&bytes);
+        prop_assert!(decode_meta(&bytes).map_or(0, |(_, len)| len) <= bytes.len());
+        prop_assert!(decode_record(&bytes).map_or(0, |(_, len)| len) <= bytes.len());
         drop(Packet::decode(&bytes));
         if let Some(trailer) = Trailer::decode(&bytes) {
             prop_assert!(trailer.accusations().count() <= 4);
@@ -81,7 +81,8 @@ proptest! {
         group.until(5.0, Group::is_whole);
         for datagram in &datagrams {
             let before: Vec<_> = group.nodes[&1].members().map(|member| (member.id, member.incarnation)).collect();
-            let _ = group.deliver(1, datagram);
+            let is_packet = Packet::decode(datagram).is_ok();
+            prop_assert_eq!(group.deliver(1, datagram).is_ok(), is_packet);
             for (id, incarnation) in before {
                 let after = group.nodes[&1].member(&id).unwrap().incarnation;
                 prop_assert!(after >= incarnation);
