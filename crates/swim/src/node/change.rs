@@ -57,7 +57,7 @@ impl Swim {
             self.tell_payload(slot);
         }
         if !only_payload {
-            self.tell(slot, weight(before, change, changes));
+            self.tell(slot, weight(before, change.status));
         }
         self.enter(now, slot, &id, before, change.status);
         self.event(slot, changes, reason);
@@ -188,16 +188,12 @@ impl Swim {
     }
 }
 
-/// How urgent a change is.
-fn weight(before: Status, change: Change, changes: Changes) -> Weight {
-    match change.status {
-        Status::Dead | Status::Left => Weight::Death,
-        Status::Suspected => Weight::Suspicion,
-        // A mere new version is how a member contradicts a rumour, also one that has not come here.
-        Status::Alive if before != Status::Alive => Weight::Refutation,
-        Status::Alive if change.is_newer && !changes.has(Changes::GENERATION) && !changes.has(Changes::ADDR) => {
-            Weight::Refutation
-        }
-        Status::Alive => Weight::Presence,
+/// How urgent a change is. A mere new version of somebody nobody was suspicious of is not: in a storm of new payloads there are many.
+fn weight(before: Status, after: Status) -> Weight {
+    match (before, after) {
+        (_, Status::Dead | Status::Left) => Weight::Death,
+        (_, Status::Suspected) => Weight::Suspicion,
+        (Status::Alive, Status::Alive) => Weight::Presence,
+        (_, Status::Alive) => Weight::Refutation,
     }
 }
