@@ -159,6 +159,11 @@ impl Figures {
         self.deaths.values().map(spread).collect()
     }
 
+    /// How often a member that is not made to freeze was declared dead and ran, by anybody.
+    pub fn healthy_false_views(&self) -> usize {
+        self.false_deaths.iter().filter(|death| !death.is_of_sick).count()
+    }
+
     /// How many distinct members, by incarnation, were declared dead and ran; with `healthy_only`, of those that are not made to freeze.
     pub fn false_dead_members(&self, healthy_only: bool) -> usize {
         let dead = self.false_deaths.iter().filter(|death| !(healthy_only && death.is_of_sick));

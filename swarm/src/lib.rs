@@ -12,5 +12,5 @@ mod world;
 pub use figures::{Figures, percentile};
 pub use network::{Fate, Network};
 pub use random::Random;
-pub use scenario::{Chaos, Detect, Freeze, Join, Outcome, Split, Storm};
+pub use scenario::{Chaos, Detect, Freeze, Join, Outcome, Slow, Split, Storm};
 pub use world::{Setup, World};

@@ -2,7 +2,7 @@
 #![expect(clippy::print_stdout, reason = "a developer's command: its output is its product")]
 
 use clap::{Parser, Subcommand};
-use swarm::{Chaos, Detect, Freeze, Join, Outcome, Split, Storm};
+use swarm::{Chaos, Detect, Freeze, Join, Outcome, Slow, Split, Storm};
 use swim::LocalHealth;
 
 /// Gossip groups of up to ten thousand members in virtual time
@@ -44,6 +44,12 @@ enum Scenario {
         #[arg(long, default_value_t = 10.0)]
         rest: f64,
     },
+    /// One member in twenty sees everything one to five seconds late
+    Slow {
+        /// Without local health
+        #[arg(long)]
+        blind: bool,
+    },
     /// All join at once through one
     Join,
     /// The group is cut in two, and becomes one again
@@ -63,6 +69,10 @@ fn main() {
         Scenario::Freeze { blind, rest } => {
             let local_health = if blind { LocalHealth::Off } else { LocalHealth::On };
             Freeze { nodes, share: 0.05, secs, rest_secs: rest, local_health }.run(seed)
+        }
+        Scenario::Slow { blind } => {
+            let local_health = if blind { LocalHealth::Off } else { LocalHealth::On };
+            Slow { nodes, share: 0.05, secs, local_health }.run(seed)
         }
         Scenario::Join => Join { nodes }.run(seed),
         Scenario::Split => Split { nodes, secs }.run(seed),

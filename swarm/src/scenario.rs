@@ -184,6 +184,47 @@ impl Freeze {
     }
 }
 
+/// Some members are slow: they see every packet one to five seconds late.
+#[derive(Debug, Clone, Copy)]
+pub struct Slow {
+    /// How many members.
+    pub nodes: usize,
+    /// The share of them that is slow.
+    pub share: f64,
+    /// How long, in seconds.
+    pub secs: f64,
+    /// Whether they look at their own health.
+    pub local_health: LocalHealth,
+}
+
+impl Slow {
+    /// Runs it.
+    pub fn run(&self, seed: u64) -> Outcome {
+        let configure = if self.local_health == LocalHealth::On { plain } else { without_local_health };
+        let mut world = World::new(seed, self.nodes, Setup::Formed, configure);
+        world.run(3.0);
+        world.figures.reset();
+        let nodes = self.nodes;
+        let sick: Vec<usize> = (0..nodes).filter(|_| world.random.happens(self.share)).collect();
+        for node in &sick {
+            world.figures.call_sick(*node);
+            world.slow(*node, 1.0, 5.0);
+        }
+        world.run(self.secs);
+        let figures = &world.figures;
+        let hours = float(nodes) * self.secs / 3600.0;
+        Outcome(vec![
+            ("nodes", json!(nodes)),
+            ("sick", json!(sick.len())),
+            ("healthy_suspected", json!(figures.healthy_suspicions)),
+            ("healthy_false_deaths", json!(figures.false_dead_members(true))),
+            ("healthy_false_deaths_per_node_hour", round(float(figures.false_dead_members(true)) / hours)),
+            ("healthy_false_death_views", json!(figures.healthy_false_views())),
+            ("packets_per_node_s", round(per_node(figures.packets, nodes, self.secs))),
+        ])
+    }
+}
+
 /// All join at once, knowing one.
 #[derive(Debug, Clone, Copy)]
 pub struct Join {

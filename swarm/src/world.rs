@@ -41,6 +41,8 @@ struct Node {
     /// How far its clock is ahead.
     ahead: Duration,
     wake: Option<Moment>,
+    /// By how much later it sees what is sent to it, in seconds.
+    slowness: (f64, f64),
     lives: u64,
 }
 
@@ -99,6 +101,7 @@ impl World {
                 inbox: VecDeque::new(),
                 ahead: Duration::ZERO,
                 wake: None,
+                slowness: (0.0, 0.0),
                 lives: 0,
             });
             world.start(node);
@@ -172,6 +175,11 @@ impl World {
             place.frozen_until = Some(until);
             self.push(until, Due::Thaw { node });
         }
+    }
+
+    /// Makes a member slow: what is sent to it, it sees so many seconds later, as one that waits for its turn on a busy machine.
+    pub fn slow(&mut self, node: usize, min_s: f64, max_s: f64) {
+        self.nodes.get_mut(node).into_iter().for_each(|place| place.slowness = (min_s, max_s));
     }
 
     /// Sets a member's clock forward.
@@ -328,7 +336,10 @@ impl World {
                     bytes.get_mut(at).into_iter().for_each(|byte| *byte ^= flip);
                 }
             }
-            self.push(self.now.after(fate.after), Due::Packet { to, bytes });
+            let (min, max) = self.nodes.get(to).map_or((0.0, 0.0), |place| place.slowness);
+            let late = if max > 0.0 { self.random.between(min, max) } else { 0.0 };
+            let at = self.now.after(fate.after + Duration::from_secs_f64(late));
+            self.push(at, Due::Packet { to, bytes });
         }
     }
 }

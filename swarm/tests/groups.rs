@@ -2,7 +2,7 @@
 
 #![cfg(test)]
 
-use swarm::{Chaos, Detect, Freeze, Join, Outcome, Split, Storm};
+use swarm::{Chaos, Detect, Freeze, Join, Outcome, Slow, Split, Storm};
 use swim::LocalHealth;
 
 #[track_caller]
@@ -57,6 +57,17 @@ fn members_that_freeze_again_and_again_get_nobody_declared_dead_and_come_back() 
         assert!(number(&outcome, "healthy_false_deaths") == 0.0, "{outcome:?}");
         assert!(number(&outcome, "heal_p99_s") < 2.0, "{outcome:?}");
     }
+}
+
+/// What local health is for: without it the same history has many false suspicions, or this would show nothing.
+#[test]
+fn members_that_see_everything_late_accuse_the_others_hardly_ever() {
+    let well = Slow { nodes: 50, share: 0.05, secs: 15.0, local_health: LocalHealth::On };
+    let blind = Slow { local_health: LocalHealth::Off, ..well };
+    let (well, blind) = (well.run(9), blind.run(9));
+    assert!(number(&blind, "healthy_suspected") > 50.0, "{blind:?}");
+    assert!(number(&well, "healthy_suspected") < number(&blind, "healthy_suspected") / 10.0, "{well:?} {blind:?}");
+    assert!(number(&well, "healthy_false_deaths") == 0.0, "{well:?}");
 }
 
 #[test]

@@ -110,7 +110,7 @@ impl Timing {
     /// reach all, which takes steps in proportion to the logarithm of their number.
     pub(crate) fn suspicion(&self, present: usize) -> Bounds {
         let digits = u32::try_from(present.max(1)).map_or(10.0, |n| f64::from(n).log10());
-        let min = self.period.mul_f64(1.0 + 0.5 * digits);
+        let min = self.period.mul_f64(0.6 + 0.6 * digits);
         Bounds { min, max: min * 5 }
     }
 }

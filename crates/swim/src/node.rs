@@ -70,6 +70,8 @@ pub struct Swim {
     epoch: u32,
     probes: Vec<Probe>,
     suspicions: BTreeMap<MemberId, Suspicion>,
+    /// Who has spoken against a suspicion by itself, and when. For a short while others' word in the same incarnation is old news.
+    cleared: BTreeMap<MemberId, Moment>,
     health: Health,
     graves: Graves,
     seeds: Vec<SocketAddr>,
@@ -140,6 +142,7 @@ impl Swim {
             epoch: 0,
             probes: Vec::new(),
             suspicions: BTreeMap::new(),
+            cleared: BTreeMap::new(),
             health: Health::new(config.local_health),
             graves: Graves::new(limits.graves, limits.keep_graves),
             seeds: Vec::new(),
@@ -157,9 +160,9 @@ impl Swim {
         };
         let (now, _) = swim.time.observe(now, None);
         let first = swim.config.timing.period.mul_f64(swim.chance());
-        swim.timers.set(now.after(first), Wait::Round);
+        swim.wait(now.after(first), Wait::Round);
         let first = swim.config.timing.heal.mul_f64(swim.chance());
-        swim.timers.set(now.after(first), Wait::Heal);
+        swim.wait(now.after(first), Wait::Heal);
         swim.tell(me, Weight::Presence);
         swim.event(me, Changes::NEW, Reason::Asked);
         Ok(swim)
@@ -274,6 +277,23 @@ impl Swim {
             self.health.worse(if periods < 1.0 { 1 } else { 3 });
         }
         now
+    }
+
+    /// Sets a deadline. Those that are over are let lie until there are too many of them.
+    fn wait(&mut self, deadline: Moment, wait: Wait) {
+        if self.timers.len() > 4 * self.table.len() + 1024 {
+            let (table, suspicions, probes) = (&self.table, &self.suspicions, &self.probes);
+            self.timers.purge(|wait| match wait {
+                Wait::Round | Wait::Gossip | Wait::Heal | Wait::Nack { .. } => true,
+                Wait::Probe { number, .. } => probes.iter().any(|probe| probe.number == *number),
+                Wait::Suspicion { id, epoch } => suspicions.get(id).is_some_and(|found| found.epoch == *epoch),
+                Wait::Forget { id, incarnation, status } => table
+                    .find(id)
+                    .and_then(|slot| table.get(slot))
+                    .is_some_and(|member| (member.incarnation, member.status) == (*incarnation, *status)),
+            });
+        }
+        self.timers.set(deadline, wait);
     }
 
     fn event(&mut self, slot: Slot, changes: Changes, reason: Reason) {

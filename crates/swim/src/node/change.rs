@@ -77,7 +77,7 @@ impl Swim {
             self.probes.retain(|probe| probe.slot != slot);
             if let Some(member) = self.table.get(slot) {
                 let forget = Wait::Forget { id: *id, incarnation: member.incarnation, status: after };
-                self.timers.set(now.after(self.config.timing.keep_dead), forget);
+                self.wait(now.after(self.config.timing.keep_dead), forget);
             }
         }
     }
@@ -95,13 +95,14 @@ impl Swim {
             }
             let bounds = self.config.timing.suspicion(self.present);
             let suspicion = Suspicion::new(epoch, now, *accuser, self.present, bounds);
-            self.timers.set(suspicion.deadline(), Wait::Suspicion { id, epoch });
+            self.wait(suspicion.deadline(), Wait::Suspicion { id, epoch });
             self.suspicions.insert(id, suspicion);
         }
         if is_stronger && let Some(suspicion) = self.suspicions.get_mut(&id) {
             // The earlier deadline has another epoch, and will be let pass.
             suspicion.epoch = epoch;
-            self.timers.set(suspicion.deadline(), Wait::Suspicion { id, epoch });
+            let deadline = suspicion.deadline();
+            self.wait(deadline, Wait::Suspicion { id, epoch });
             self.tell(slot, Weight::Suspicion);
         }
     }
@@ -183,7 +184,7 @@ impl Swim {
         if !self.is_gossiping {
             self.is_gossiping = true;
             // After a quiet time news goes out at once.
-            self.timers.set(self.time.now(), Wait::Gossip);
+            self.wait(self.time.now(), Wait::Gossip);
         }
     }
 }

@@ -153,7 +153,7 @@ impl Swim {
             old.status = Status::Left;
         }
         let forget = crate::timers::Wait::Forget { id: old_id, incarnation, status: Status::Left };
-        self.timers.set(now.after(self.config.timing.keep_dead), forget);
+        self.wait(now.after(self.config.timing.keep_dead), forget);
         self.tell(old_slot, Weight::Death);
         self.event(old_slot, Changes::STATUS, Reason::Asked);
         self.tell(slot, Weight::Refutation);

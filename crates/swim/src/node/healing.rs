@@ -69,8 +69,9 @@ impl Swim {
     /// Looks for one of the dead, or one of the seeds, at random: after a cut of any length the group becomes one again by itself.
     pub(super) fn heal(&mut self, now: Moment) {
         let wait = self.config.timing.heal.mul_f64(0.5 + self.chance());
-        self.timers.set(now.after(wait), Wait::Heal);
+        self.wait(now.after(wait), Wait::Heal);
         self.graves.expire(now);
+        self.cleared.retain(|_, at| now.since(*at) < self.config.timing.period * 2);
         let forget = self.config.timing.period * 4;
         self.greetings.retain(|_, greeting| now.since(greeting.at) < forget);
         let missing = |addr: &SocketAddr| {

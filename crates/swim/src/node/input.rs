@@ -112,6 +112,7 @@ impl Swim {
             if is_answer || self.config.trust == Trust::Open {
                 let change = Change { is_newer: false, status: Status::Alive, payload: PayloadChange::Keep };
                 self.apply(heard.now, slot, change, &said, Reason::Direct);
+                self.cleared.insert(heard.from, heard.now);
             } else {
                 self.confirm(heard.now, slot);
             }
@@ -169,6 +170,11 @@ impl Swim {
         let Some(change) = merge(&member.known(), &claim) else { return };
         let said = Said { incarnation: record.incarnation, addr: record.addr, payload: record.payload };
         let is_accused = change.status == Status::Suspected && record.status == Status::Suspected;
+        let is_old_news =
+            is_accused && !change.is_newer && before == Status::Alive && self.was_heard(heard.now, &record.id);
+        if is_old_news {
+            return;
+        }
         let accusers = if is_accused { self.accusers(heard, &record.id) } else { Vec::new() };
         let reason = if is_accused && before != Status::Suspected {
             let accusers = accusers.iter().copied().filter(|accuser| !accuser.is_nil()).collect();
@@ -184,6 +190,11 @@ impl Swim {
                 self.confirm(heard.now, slot);
             }
         }
+    }
+
+    /// Whether a member has spoken against a suspicion by itself a short while ago.
+    fn was_heard(&self, now: Moment, id: &MemberId) -> bool {
+        self.cleared.get(id).is_some_and(|at| now.since(*at) < self.config.timing.period * 2)
     }
 
     /// Who found a suspected member silent: as the sender says, if it says; nobody in particular otherwise.
@@ -214,4 +225,4 @@ impl Swim {
 }
 
 /// So many of all who hear of a suspicion look for themselves, on average.
-const LOOKS: usize = 4;
+const LOOKS: usize = 6;

@@ -68,10 +68,12 @@ impl Swim {
             let out = self.out.pop_front()?;
             let Some(Transmit { to, len }) = self.write(&out, buf) else { continue };
             let len = match &self.config.codec {
-                Some(codec) => codec.encrypt(self.entropy.iv(), buf, len)?,
-                None => len,
+                Some(codec) => codec.encrypt(self.entropy.iv(), buf, len),
+                None => Some(len),
             };
-            return Some(Transmit { to, len });
+            if let Some(len) = len {
+                return Some(Transmit { to, len });
+            }
         }
     }
 
@@ -284,7 +286,7 @@ impl Swim {
         if !self.is_gossiping {
             return;
         }
-        self.timers.set(now.after(self.config.timing.gossip), Wait::Gossip);
+        self.wait(now.after(self.config.timing.gossip), Wait::Gossip);
         let me = self.config.id;
         let fits = |member: &Member| member.id != me && member.status.is_present() && member.is_verified;
         self.table.pick(&mut self.entropy, self.config.limits.fanout, &mut self.picked, fits);

@@ -53,13 +53,15 @@ enum Purpose {
 const VERDICT: usize = 7;
 /// The first step that asks through others.
 const INDIRECT: usize = 4;
+/// Through so many members at most somebody is asked out of turn: several do so at a time.
+const CONFIRMATION_PROXIES: usize = 3;
 /// So many probes beside that of the round.
 const CONFIRMATIONS_MAX: usize = 64;
 
 impl Swim {
     /// The next member has its turn.
     pub(super) fn next_round(&mut self, now: Moment) {
-        self.timers.set(now.after(self.health.stretch(self.config.timing.period)), Wait::Round);
+        self.wait(now.after(self.health.stretch(self.config.timing.period)), Wait::Round);
         let me = self.config.id;
         let next = self.table.next_to_probe(&mut self.entropy, |member| member.id != me && member.status.is_present());
         if let Some(slot) = next {
@@ -106,7 +108,7 @@ impl Swim {
         };
         if step >= VERDICT {
             if let Some(later) = self.shared_timer(now) {
-                return self.timers.set(later, Wait::Probe { number, step });
+                return self.wait(later, Wait::Probe { number, step });
             }
             let probe = self.probes.swap_remove(at);
             return self.judge(now, &probe);
@@ -126,7 +128,7 @@ impl Swim {
             probe.pings += u32::from(step < INDIRECT);
         }
         let wait = self.step_after(step + 1) * patience;
-        self.timers.set(started.after(wait), Wait::Probe { number, step: step + 1 });
+        self.wait(started.after(wait), Wait::Probe { number, step: step + 1 });
     }
 
     fn choose_proxies(&mut self, at: usize) {
@@ -135,7 +137,11 @@ impl Swim {
         let fits = |member: &crate::table::Member| {
             member.status == Status::Alive && member.is_verified && member.id != me && Some(member.id) != subject
         };
-        self.table.pick(&mut self.entropy, self.config.limits.proxies, &mut self.picked, fits);
+        let count = match probe.purpose {
+            Purpose::Round => self.config.limits.proxies,
+            Purpose::Confirmation => self.config.limits.proxies.min(CONFIRMATION_PROXIES),
+        };
+        self.table.pick(&mut self.entropy, count, &mut self.picked, fits);
         let members = self.picked.iter().filter_map(|slot| self.table.get(*slot));
         probe.proxies = members
             .map(|member| Proxy { id: member.id, addr: member.addr(), says_nack: member.is_ours, has_nacked: false })
@@ -200,8 +206,12 @@ impl Swim {
         };
         self.believe(now, probe.slot, Status::Suspected, reason);
         self.accuse(now, probe.slot, &[self.config.id]);
-        // Until it is settled it is asked again: an answer is the quickest end of a wrong suspicion.
-        self.confirm(now, probe.slot);
+        // Until it is settled those whose word counts ask again: an answer is the quickest end of a wrong suspicion. Not everybody, or a
+        // slow member would be buried under questions.
+        let subject = self.table.get(probe.slot).and_then(|member| self.suspicions.get(&member.id));
+        if subject.is_some_and(|suspicion| suspicion.accusers.contains(&self.config.id)) {
+            self.confirm(now, probe.slot);
+        }
     }
 
     /// A suspected member's time may be over.

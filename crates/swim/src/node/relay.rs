@@ -48,7 +48,7 @@ impl Swim {
             && !self.passed.iter().any(|passed| passed.number == number)
         {
             self.passed.push(Passed { number, source: route.source, destination: route.destination });
-            self.timers.set(now.after(self.nack_after()), Wait::Nack { number });
+            self.wait(now.after(self.nack_after()), Wait::Nack { number });
         }
         let meta = Meta { version: VERSION, source: self.config.addr, route: Some(*route) };
         let rest = bytes.get(head..).unwrap_or_default().into();

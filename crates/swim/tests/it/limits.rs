@@ -166,7 +166,8 @@ fn a_storm_of_claims_leaves_memory_as_it_was() {
     group.until(5.0, Group::is_whole);
     group.lets_through = Box::new(|_, _, _| false);
     for version in 0..20_000 {
-        let claims: Vec<Record<'_>> = (2..6).map(|n| record(n, Status::Suspected, version)).collect();
+        let status = [Status::Suspected, Status::Dead, Status::Left][usize::try_from(version % 3).unwrap()];
+        let claims: Vec<Record<'_>> = (2..6).map(|n| record(n, status, version)).collect();
         group.deliver(1, &packet(&id(200), &[&news(&claims)])).unwrap();
     }
     let debug = format!("{:?}", group.nodes[&1]);
