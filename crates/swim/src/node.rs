@@ -69,6 +69,8 @@ pub struct Swim {
     timers: Timers,
     epoch: u32,
     probes: Vec<Probe>,
+    /// The numbers of the last probes, also of those that are over: a late answer is an answer.
+    asked: VecDeque<(u64, Slot)>,
     suspicions: BTreeMap<MemberId, Suspicion>,
     /// Who has spoken against a suspicion by itself, and when. For a short while others' word in the same incarnation is old news.
     cleared: BTreeMap<MemberId, Moment>,
@@ -141,6 +143,7 @@ impl Swim {
             timers: Timers::default(),
             epoch: 0,
             probes: Vec::new(),
+            asked: VecDeque::new(),
             suspicions: BTreeMap::new(),
             cleared: BTreeMap::new(),
             health: Health::new(config.local_health),

@@ -55,6 +55,8 @@ const VERDICT: usize = 7;
 const INDIRECT: usize = 4;
 /// Through so many members at most somebody is asked out of turn: several do so at a time.
 const CONFIRMATION_PROXIES: usize = 3;
+/// So many numbers of probes are remembered.
+const ASKED_MAX: usize = 128;
 /// So many probes beside that of the round.
 const CONFIRMATIONS_MAX: usize = 64;
 
@@ -83,6 +85,10 @@ impl Swim {
         let patience = self.health.score() + 1;
         let probe = Probe { number, slot, started: now, patience, pings: 0, proxies: Vec::new(), purpose };
         self.probes.push(probe);
+        if self.asked.len() >= ASKED_MAX {
+            self.asked.pop_front();
+        }
+        self.asked.push_back((number, slot));
         self.take_step(now, number, 0);
     }
 
@@ -148,20 +154,21 @@ impl Swim {
             .collect();
     }
 
-    /// A member has answered. Returns whether this is the answer to what it was asked, told by its number.
+    /// A member has answered. Returns whether this is an answer to what it was asked, told by its number.
     pub(super) fn hear_ack(&mut self, heard: &Heard<'_>, slot: Slot) -> bool {
-        let number = heard.number();
-        // Tarantools repeat no number: whatever they were asked, it is answered.
-        let is_answer = |probe: &Probe| probe.slot == slot && number.is_none_or(|number| number == probe.number);
-        let in_round = self.probes.iter().any(|probe| is_answer(probe) && probe.purpose == Purpose::Round);
-        let before = self.probes.len();
-        self.probes.retain(|probe| !is_answer(probe));
-        let is_answer = self.probes.len() < before || self.is_greeted(&heard.origin, number);
-        if in_round {
+        let is_answer = match heard.number() {
+            // Tarantools repeat no number: whatever they were asked, it is answered.
+            None => true,
+            Some(number) => self.was_asked(number, slot) || self.is_greeted(&heard.origin, Some(number)),
+        };
+        if !is_answer {
+            return false;
+        }
+        if self.probes.iter().any(|probe| probe.slot == slot && probe.purpose == Purpose::Round) {
             self.health.better();
         }
-        if is_answer
-            && let Some(member) = self.table.get_mut(slot)
+        self.probes.retain(|probe| probe.slot != slot);
+        if let Some(member) = self.table.get_mut(slot)
             && !member.is_verified
             && member.addr() == heard.origin
         {
@@ -169,7 +176,13 @@ impl Swim {
             self.tell(slot, Weight::Presence);
             self.welcome(heard.now, slot);
         }
-        is_answer
+        true
+    }
+
+    /// Whether a probe of a member had this number. Once: who plays an answer again gets nothing for it.
+    fn was_asked(&mut self, number: u64, slot: Slot) -> bool {
+        let at = self.asked.iter().position(|asked| *asked == (number, slot));
+        at.and_then(|at| self.asked.remove(at)).is_some()
     }
 
     /// A proxy has heard nothing either: so this node is heard, and the fault is not its own.
