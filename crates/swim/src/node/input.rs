@@ -39,6 +39,10 @@ impl Swim {
     pub(super) fn receive(&mut self, now: Moment, packet: &Packet<'_>, trailer: Option<Trailer<'_>>, len: usize) {
         let via = packet.meta.route.map(|_| packet.meta.source);
         let heard = Heard { now, from: packet.body.source, origin: origin(&packet.meta), via, trailer, len };
+        if heard.origin.is_ipv4() != self.config.addr.is_ipv4() {
+            // It could not be answered.
+            return;
+        }
         if heard.from == self.config.id {
             return self.hear_a_twin(packet);
         }

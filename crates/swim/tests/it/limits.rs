@@ -122,6 +122,25 @@ fn the_id_of_nobody_is_no_member() {
 }
 
 #[test]
+fn a_member_of_the_other_family_is_not_learned_by_any_way() {
+    let mut group = Group::new(2);
+    group.until(5.0, Group::is_whole);
+    let elsewhere = std::net::SocketAddr::from(([0xfd00, 0, 0, 0, 0, 0, 0, 9], 3301));
+    // By its own word: the same ping with another address in its head.
+    let mut direct = vec![0x83, 0, 0xce, 0, 2, 6, 0, 1, 0xc4, 16];
+    direct.extend([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 2, 0xcd, 0x0c, 0xe5]);
+    direct.extend(&ping(&[])[17..]);
+    assert!(swim::Packet::decode(&direct).is_ok_and(|packet| packet.meta.source == elsewhere));
+    group.deliver(1, &direct).unwrap();
+    // By the word of others, as a stranger and as the new address of a member.
+    let claims = [3, 2].map(|n| Record { addr: elsewhere, ..record(n, Status::Alive, 9) });
+    group.deliver(1, &packet(&id(200), &[&news(&claims)])).unwrap();
+    group.run(1.0);
+    assert_eq!((group.nodes[&1].len(), group.nodes[&1].member(&id(2)).unwrap().addr), (2, addr(2)));
+    assert!(group.sent.borrow().iter().all(|(_, to, _)| to.is_ipv4()));
+}
+
+#[test]
 fn a_packet_that_is_wrong_in_its_last_section_changes_nothing() {
     let mut group = Group::new(2);
     group.until(5.0, Group::is_whole);
