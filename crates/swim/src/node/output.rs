@@ -146,7 +146,8 @@ impl Swim {
                 Records::All => 2,
             };
         // Too little room for arrays of no records: only what has to be there is.
-        let fixed = body_start + 20 + if frame.kind.is_some() { 24 } else { 0 } + trailer.encoded_len();
+        let detection = if frame.kind.is_some() { 24 } else { 0 };
+        let fixed = body_start + 20 + detection + trailer.encoded_len();
         let records = if fixed + 8 > limit { Records::None } else { frame.records };
         let sections = if records == Records::None { usize::from(frame.kind.is_some()) } else { sections };
         open_body(&mut out, u8::try_from(sections).ok()?, &id);
