@@ -17,6 +17,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("iproute2", "network namespaces, for tests with hosts of their own and `cargo xtask chaos`"),
     ("sqlite3", "opens the files that Bowline writes"),
     ("libsqlite3-dev", "a local SQLite to measure against"),
+    ("tarantool", "real members of a gossip group, for the tests of swim"),
     ("nftables", "cuts the networks of `cargo xtask chaos`"),
 ];
 

@@ -29,6 +29,11 @@ fn the_seeds_of_the_fuzz_targets_are_what_the_encoders_write() {
         ("raft_segment", vec![[&[0], &*segment()].concat(), [&[0xff], &*segment()].concat()]),
         ("rpc_frame", vec![frames()]),
         ("store_message", store_messages()),
+        ("swim_cipher", vec![[&[0], &*swim_packets()[0]].concat()]),
+        ("swim_group", vec![swim_packets().iter().flat_map(|packet| swim_piece(packet)).collect()]),
+        ("swim_meta", swim_packets()),
+        ("swim_packet", swim_packets()),
+        ("swim_record", vec![swim_record()]),
         ("token", vec![TOKEN.into()]),
     ];
     for (target, seeds) in &all {
@@ -353,4 +358,44 @@ fn frames() -> Vec<u8> {
         frame.encode(id, &mut out);
     }
     out.to_vec()
+}
+
+/// What a node that joins sends and is answered, and what it sends when it goes.
+fn swim_packets() -> Vec<Vec<u8>> {
+    use swim::{Config, DATAGRAM_LEN_MAX, MemberId, Moment, Swim};
+    let node = |n: u8| {
+        let config = Config { payload: vec![n; 3], ..Config::new(MemberId([n; 16]), ([10, 0, 0, n], 3301).into(), 1) };
+        Swim::new(config, &[n; 32], Moment::default()).unwrap()
+    };
+    let send = |node: &mut Swim| {
+        let mut buf = [0; DATAGRAM_LEN_MAX];
+        let transmit = node.poll_transmit(&mut buf).unwrap();
+        buf[..transmit.len].to_vec()
+    };
+    let (mut first, mut second) = (node(1), node(2));
+    second.probe(Moment::default(), ([10, 0, 0, 1], 3301).into()).unwrap();
+    let ping = send(&mut second);
+    first.handle_datagram(Moment::default(), &mut ping.clone()).unwrap();
+    let ack = send(&mut first);
+    second.handle_datagram(Moment::default(), &mut ack.clone()).unwrap();
+    second.quit();
+    vec![ping, ack, send(&mut second)]
+}
+
+fn swim_piece(packet: &[u8]) -> Vec<u8> {
+    [&[0x84], &u16::try_from(packet.len()).unwrap().to_be_bytes()[..], packet].concat()
+}
+
+fn swim_record() -> Vec<u8> {
+    use swim::{Incarnation, MemberId, Record, Status, encode_record};
+    let record = Record {
+        id: MemberId([1; 16]),
+        status: Status::Suspected,
+        addr: ([10, 0, 0, 1], 3301).into(),
+        incarnation: Incarnation { generation: 1, version: 2 },
+        payload: Some(b"payload"),
+    };
+    let mut buf = [0; 200];
+    let len = encode_record(&record, &mut buf).unwrap();
+    buf[..len].to_vec()
 }

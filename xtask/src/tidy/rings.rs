@@ -25,7 +25,7 @@ const BEHIND: &[(&str, &[&str])] = &[
     ("rcgen", &["cluster"]),
     ("axum", &["api"]),
     ("rustyline", &["bowline"]),
-    ("clap", &["bowline", "sim", "chaos", "xtask"]),
+    ("clap", &["bowline", "sim", "swarm", "chaos", "xtask"]),
 ];
 
 pub(super) fn check(tree: &Tree) -> Vec<String> {

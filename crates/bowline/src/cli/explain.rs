@@ -22,6 +22,7 @@ pub fn all_pages() -> Vec<ErrorPage> {
         raft::PAGES,
         rpc::PAGES,
         sqlite::PAGES,
+        swim::PAGES,
     ]
     .concat();
     pages.sort_by_key(|page| page.code);
