@@ -187,9 +187,13 @@ async fn pass(store: &Arc<Inner>, sweep: &mut Sweep) -> Result<(), StoreError> {
     let Some(list) = read(store.sys(), store.node()).await? else { return Ok(()) };
     let mut failed = None;
     for database in store.open_databases() {
-        // One that is closed and still here was given up and could not be removed then.
-        let is_closed = database.phase() == Phase::Closing;
-        if !database.name().is_sys() && (is_closed || !list.wants(database.group_id())) {
+        if database.name().is_sys() {
+            continue;
+        }
+        if list.wants(database.group_id()) && database.phase() == Phase::Closing {
+            // It was given up and could not be removed then.
+            note(&mut failed, database.name(), store.give_up(&database).await);
+        } else if !list.wants(database.group_id()) {
             *sweep = Sweep::Due;
             note(&mut failed, database.name(), store.close_and_remove(&database).await);
         }

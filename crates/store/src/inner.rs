@@ -227,6 +227,15 @@ impl Inner {
     }
 
     pub(crate) async fn open_database(&self, name: DbName, group: GroupId, phase: Phase) -> Result<(), StoreError> {
+        let old = format!("{name}.{group}");
+        let mark = self.mark(&old);
+        if rt::blocking::run(move || rt::fs::exists(&mark))
+            .await
+            .map_err(|end| StoreError::Internal(end.to_string()))?
+        {
+            // The new copy must not be taken for the one that was given up.
+            self.finish_one(&old, group).await?;
+        }
         let open = open(&self.config, &self.host, &self.mesh, &self.scope, name.clone(), group).await?;
         open.database.set_phase(phase);
         let late = {
@@ -267,7 +276,7 @@ impl Inner {
     /// for damage when the node gets a copy again.
     pub(crate) async fn give_up(&self, database: &Arc<Database>) -> Result<(), StoreError> {
         let name = format!("{}.{}", database.name(), database.group_id());
-        let mark = self.config.dir.join(format!("{name}{GIVEN_UP}"));
+        let mark = self.mark(&name);
         on_disk("noting what is given up", move || rt::fs::write_atomic(&mark, b"")).await?;
         self.close_and_remove(database).await?;
         self.forget_mark(&name).await
@@ -281,19 +290,26 @@ impl Inner {
         for name in names.iter().filter_map(|name| name.strip_suffix(GIVEN_UP)) {
             let group = name.rsplit_once('.').and_then(|(_, group)| group.parse().ok()).map(GroupId);
             let Some(group) = group.filter(|group| *group != GroupId::SYS) else { continue };
-            rt::sometimes!("store: a copy that was half given up was removed at the next start");
-            tracing::info!(database = name, "a copy that was half given up is removed");
-            self.host.drop_group(group).await?;
-            self.remove_files(name.to_owned()).await?;
-            self.forget_mark(name).await?;
+            self.finish_one(name, group).await?;
         }
         Ok(())
     }
 
+    async fn finish_one(&self, name: &str, group: GroupId) -> Result<(), StoreError> {
+        rt::sometimes!("store: a copy that was half given up was removed");
+        tracing::info!(database = name, "a copy that was half given up is removed");
+        self.host.drop_group(group).await?;
+        self.remove_files(name.to_owned()).await?;
+        self.forget_mark(name).await
+    }
+
+    fn mark(&self, name: &str) -> PathBuf {
+        self.config.dir.join(format!("{name}{GIVEN_UP}"))
+    }
+
     /// The files are gone, durably; then the mark goes.
     async fn forget_mark(&self, name: &str) -> Result<(), StoreError> {
-        let dir = self.config.dir.clone();
-        let mark = dir.join(format!("{name}{GIVEN_UP}"));
+        let (dir, mark) = (self.config.dir.clone(), self.mark(name));
         let gone = move || {
             rt::fs::sync_dir(&dir)?;
             rt::fs::remove_file(&mark)?;
