@@ -204,8 +204,7 @@ async fn pass(inner: &Inner, liveness: &mut Liveness, gave_away: &mut Option<Ins
     let idle = idle(&assignment, &members);
     // Who comes is a spare before it hears of any database; who gets another role is none before its first copy.
     let known = known(&status.membership);
-    let is_due = |node: &NodeId| !known.contains(node) || rt::mutant!("cluster.spare-before-it-left");
-    let come = idle.difference(&spares).filter(|node| is_due(node)).copied().collect();
+    let come = idle.difference(&spares).filter(|node| !known.contains(node)).copied().collect();
     let gone = spares.iter().filter(|node| assignment.contains_key(node) || !nodes.contains(node)).copied().collect();
     spares::change(inner.sys.as_ref(), &come, &gone).await?;
     conform(&inner.sys_group, &of_sys, Departures::Later).await?;

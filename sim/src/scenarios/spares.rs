@@ -15,7 +15,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     story: "Machines become spares, give their copies up, and get them again, while machines fall and links break.",
     play,
     expected_logs: &[super::cluster::EXPECTED_LOGS],
-    mutants: &["cluster.spare-before-it-left"],
+    mutants: &[],
 };
 
 fn play(run: &Run) -> Result<(), Broken> {
