@@ -22,11 +22,9 @@ pub(super) async fn listed(
         leader: store.leader_of(name).map(|id| names.get(&id).cloned().unwrap_or_else(|| id.to_string())),
         copies,
     };
-    let witnessed = store.witnessed();
-    let copies = |witnessed: &store::Witnessed| {
-        databases::copies(witnessed.name(), &witnessed.group().status().membership, witnesses)
-    };
-    let mut listed: Vec<_> = witnessed.iter().map(|witnessed| info(witnessed.name(), copies(witnessed))).collect();
+    let voted_for = store.witnessed();
+    let copies = |one: &store::Witnessed| databases::copies(one.name(), &one.group().status().membership, witnesses);
+    let mut listed: Vec<_> = voted_for.iter().map(|one| info(one.name(), copies(one))).collect();
     let elsewhere = store.elsewhere();
     if !elsewhere.is_empty() {
         // Every database is where the roles are.
