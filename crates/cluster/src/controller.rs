@@ -209,7 +209,7 @@ async fn pass(inner: &Inner, liveness: &mut Liveness, gave_away: &mut Option<Ins
     spares::change(inner.sys.as_ref(), &come, &gone).await?;
     conform(&inner.sys_group, &of_sys, Departures::Later).await?;
     rt::sim_point!("roles.after_sys");
-    tell_roles(inner, &members, &assignment).await;
+    tell_roles(inner, &members, &assignment, |role| role != Role::Spare).await;
     let groups = inner.groups();
     let others = groups.iter().filter(|group| group.id() != GroupId::SYS);
     let others = join_all(others.map(|group| conform_other(group, &assignment))).await;
@@ -218,18 +218,20 @@ async fn pass(inner: &Inner, liveness: &mut Liveness, gave_away: &mut Option<Ins
         // They have left all other groups: their copies may go.
         let come = idle.difference(&spares).filter(|node| !come.contains(node)).copied().collect();
         spares::change(inner.sys.as_ref(), &come, &BTreeSet::new()).await?;
+        tell_roles(inner, &members, &assignment, |role| role == Role::Spare).await;
         conform(&inner.sys_group, &of_sys, Departures::Now).await?;
         let_go(inner, &rows, &assignment).await?;
     }
     Ok(Done { leading: true, settled: Some(Arc::new(assignment)), complete })
 }
 
-/// Notes who has another role now. What cannot be noted is in the log of the daemon only.
-async fn tell_roles(inner: &Inner, members: &[(&NodeRow, Member)], now: &Assignment) {
+/// Notes who has another role now, of those roles. To be called once they have it: what is noted wakes this controller, and would be noted
+/// again and again. What cannot be noted is in the log of the daemon only.
+async fn tell_roles(inner: &Inner, members: &[(&NodeRow, Member)], now: &Assignment, of: impl Fn(Role) -> bool) {
     let told = members.iter().filter_map(|(row, member)| {
         let role = now.get(&row.node).map_or(Role::Spare, |place| place.role);
         let message = || format!("it is a {role} instead of a {}", member.role);
-        (role != member.role)
+        (role != member.role && of(role))
             .then(|| resources::event(kinds::NODES.name, &row.name, Severity::Normal, "RoleChanged", message()))
     });
     let told: Vec<_> = told.collect();
