@@ -1,8 +1,8 @@
 //! What is counted and timed while a group lives.
 
-use crate::world::number;
+use crate::detector::{Belief, Sighting, Way};
 use std::collections::{BTreeMap, BTreeSet};
-use swim::{Changes, Event, Incarnation, Moment, Reason, Status};
+use swim::{Incarnation, Moment};
 
 /// What was counted and timed.
 #[derive(Debug)]
@@ -35,8 +35,6 @@ pub struct FalseDeath {
     pub incarnation: Incarnation,
     /// By whom.
     pub by: usize,
-    /// Why: whether it decided so by itself.
-    pub is_own_verdict: bool,
     /// Whether it is one of those that are made to freeze.
     pub is_of_sick: bool,
 }
@@ -54,6 +52,11 @@ struct Member {
     is_up: bool,
     is_sick: bool,
 }
+
+/// So many bytes are in one packet of a TCP connection.
+const SEGMENT_LEN: usize = 1400;
+/// So many packets without bytes each end of a TCP connection sends to open and to close it.
+const HANDSHAKES: usize = 2;
 
 impl Figures {
     pub(crate) fn new(count: usize) -> Self {
@@ -101,39 +104,42 @@ impl Figures {
         }
     }
 
-    pub(crate) fn sent(&mut self, len: usize) {
-        self.packets += 1;
+    pub(crate) fn sent(&mut self, len: usize, way: Way) {
+        let packets = match way {
+            Way::Datagram => 1,
+            Way::Connect | Way::Reply => len.div_ceil(SEGMENT_LEN) + HANDSHAKES,
+        };
+        self.packets += u64::try_from(packets).unwrap_or(0);
         self.bytes += u64::try_from(len).unwrap_or(0);
     }
 
-    pub(crate) fn see(&mut self, by: usize, event: &Event, now: Moment) {
-        let Some(subject) = number(&event.id).filter(|subject| *subject != by) else { return };
-        let is_sick = |node: usize| self.members.get(node).is_some_and(|member| member.is_sick);
-        let is_suspicion = matches!(event.reason, Reason::Silent { .. });
-        self.suspicions += u64::from(is_suspicion);
-        self.healthy_suspicions += u64::from(is_suspicion && !is_sick(subject));
-        let is_verdict = event.changes.has(Changes::STATUS) && event.status == Status::Dead;
-        let is_up = self.members.get(subject).is_some_and(|member| member.is_up);
-        if is_verdict && is_up {
-            let is_of_sick = is_sick(subject);
-            self.false_deaths.push(FalseDeath {
-                subject,
-                incarnation: event.incarnation,
-                by,
-                is_own_verdict: matches!(event.reason, Reason::Unrefuted { .. }),
-                is_of_sick,
-            });
-            self.wounds.entry((by, subject)).or_insert(now);
-        } else if is_verdict && let Some(death) = self.deaths.get_mut(&subject) {
-            if death.known_by.insert(by) {
-                death.known_after_s.push(now.since(death.at).as_secs_f64());
+    pub(crate) fn see(&mut self, by: usize, sighting: &Sighting, now: Moment) {
+        let Sighting { subject, incarnation, belief } = *sighting;
+        if subject == by {
+            return;
+        }
+        let Member { is_up, is_sick } = self.members.get(subject).copied().unwrap_or_default();
+        self.suspicions += u64::from(belief == Belief::Silent);
+        self.healthy_suspicions += u64::from(belief == Belief::Silent && !is_sick);
+        match belief {
+            Belief::Dead if is_up => {
+                self.false_deaths.push(FalseDeath { subject, incarnation, by, is_of_sick: is_sick });
+                self.wounds.entry((by, subject)).or_insert(now);
             }
-        } else if event.status.is_present() && !event.changes.has(Changes::DROP) {
-            self.deaths.get_mut(&subject).into_iter().for_each(|death| {
-                death.known_by.remove(&by);
-            });
-            if let Some(since) = self.wounds.remove(&(by, subject)) {
-                self.wounds_s.push(now.since(since).as_secs_f64());
+            Belief::Dead => {
+                if let Some(death) = self.deaths.get_mut(&subject)
+                    && death.known_by.insert(by)
+                {
+                    death.known_after_s.push(now.since(death.at).as_secs_f64());
+                }
+            }
+            Belief::Present | Belief::Silent => {
+                self.deaths.get_mut(&subject).into_iter().for_each(|death| {
+                    death.known_by.remove(&by);
+                });
+                if let Some(since) = self.wounds.remove(&(by, subject)) {
+                    self.wounds_s.push(now.since(since).as_secs_f64());
+                }
             }
         }
     }
@@ -157,6 +163,12 @@ impl Figures {
             (is_all).then(|| Some(last? - death.known_after_s.first()?)).flatten()
         };
         self.deaths.values().map(spread).collect()
+    }
+
+    /// Seconds from each crash to the last of `survivors` that came to know it; `None` where not all have.
+    pub fn all_known_s(&self, survivors: usize) -> Vec<Option<f64>> {
+        let last = |death: &Death| death.known_after_s.iter().copied().reduce(f64::max);
+        self.deaths.values().map(|death| last(death).filter(|_| death.known_by.len() >= survivors)).collect()
     }
 
     /// How often a member that is not made to freeze was declared dead and ran, by anybody.

@@ -3,14 +3,18 @@
 //!
 //! One seed is one history. Timers are those of production: each member is woken when its own `poll_timeout` says, and not before.
 
+mod agenda;
+mod detector;
 mod figures;
 mod network;
+mod ours;
 mod random;
 mod scenario;
 mod world;
 
-pub use figures::{Figures, percentile};
-pub use network::{Fate, Network};
+pub use detector::{Belief, Detector, Sighting, Start, Transmit, Way};
+pub use figures::{FalseDeath, Figures, percentile};
+pub use network::{Fate, Network, Streams};
 pub use random::Random;
 pub use scenario::{Chaos, Detect, Freeze, Join, Outcome, Slow, Split, Storm};
-pub use world::{Setup, World};
+pub use world::{Clock, World};

@@ -2,7 +2,7 @@
 #![expect(clippy::print_stdout, reason = "a developer's command: its output is its product")]
 
 use clap::{Parser, Subcommand};
-use swarm::{Chaos, Detect, Freeze, Join, Outcome, Slow, Split, Storm};
+use swarm::{Chaos, Clock, Detect, Freeze, Join, Outcome, Slow, Split, Storm, Streams};
 use swim::LocalHealth;
 
 /// Gossip groups of up to ten thousand members in virtual time
@@ -34,18 +34,42 @@ enum Scenario {
         /// With the original's shared timer
         #[arg(long)]
         shared_timer: bool,
+        /// What is sent over TCP is never lost
+        #[arg(long)]
+        spare_tcp: bool,
     },
-    /// One member in twenty freezes again and again
+    /// Members freeze again and again
     Freeze {
         /// Without local health
         #[arg(long)]
         blind: bool,
+        /// How many members of a hundred freeze
+        #[arg(long, default_value_t = 5.0)]
+        share: f64,
+        /// Their clocks stand still meanwhile
+        #[arg(long)]
+        clock_stands: bool,
+        /// For how many seconds at least
+        #[arg(long, default_value_t = 1.0)]
+        min: f64,
+        /// For how many seconds at most
+        #[arg(long, default_value_t = 10.0)]
+        max: f64,
         /// For how many seconds at most they run between two times
         #[arg(long, default_value_t = 10.0)]
         rest: f64,
     },
-    /// One member in twenty sees everything one to five seconds late
+    /// Members see everything late
     Slow {
+        /// How many members of a hundred
+        #[arg(long, default_value_t = 5.0)]
+        share: f64,
+        /// By how many seconds at least
+        #[arg(long, default_value_t = 1.0)]
+        min: f64,
+        /// By how many seconds at most
+        #[arg(long, default_value_t = 5.0)]
+        max: f64,
         /// Without local health
         #[arg(long)]
         blind: bool,
@@ -60,19 +84,25 @@ enum Scenario {
     Chaos,
 }
 
+fn local_health(blind: bool) -> LocalHealth {
+    if blind { LocalHealth::Off } else { LocalHealth::On }
+}
+
 fn main() {
     let Arguments { scenario, seed, nodes, secs } = Arguments::parse();
     let outcome: Outcome = match scenario {
-        Scenario::Detect { loss, crashes, shared_timer } => {
-            Detect { nodes, loss: loss / 100.0, secs, crashes, shared_timer }.run(seed)
+        Scenario::Detect { loss, crashes, shared_timer, spare_tcp } => {
+            let streams = if spare_tcp { Streams::Spared } else { Streams::SentAgain };
+            Detect { nodes, loss: loss / 100.0, secs, crashes, shared_timer, streams }.run(seed)
         }
-        Scenario::Freeze { blind, rest } => {
-            let local_health = if blind { LocalHealth::Off } else { LocalHealth::On };
-            Freeze { nodes, share: 0.05, secs, rest_secs: rest, local_health }.run(seed)
+        Scenario::Freeze { blind, share, clock_stands, min, max, rest } => {
+            let (share, freeze_secs, local_health) = (share / 100.0, (min, max), local_health(blind));
+            let clock = if clock_stands { Clock::Stands } else { Clock::Runs };
+            Freeze { nodes, share, secs, freeze_secs, clock, rest_secs: rest, local_health }.run(seed)
         }
-        Scenario::Slow { blind } => {
-            let local_health = if blind { LocalHealth::Off } else { LocalHealth::On };
-            Slow { nodes, share: 0.05, secs, local_health }.run(seed)
+        Scenario::Slow { blind, share, min, max } => {
+            let (share, late_secs) = (share / 100.0, (min, max));
+            Slow { nodes, share, late_secs, secs, local_health: local_health(blind) }.run(seed)
         }
         Scenario::Join => Join { nodes }.run(seed),
         Scenario::Split => Split { nodes, secs }.run(seed),

@@ -4,6 +4,9 @@
 #[derive(Debug, Clone)]
 pub struct Random([u64; 4]);
 
+/// In groups up to this size it is cheaper to look at all than to draw until somebody fits.
+const SMALL: usize = 32;
+
 impl Random {
     /// The stream of a seed.
     pub fn new(seed: u64) -> Self {
@@ -51,6 +54,35 @@ impl Random {
     /// A number between two.
     pub fn between(&mut self, min: f64, max: f64) -> f64 {
         min + (max - min) * self.unit()
+    }
+
+    /// Up to `count` different indices below `len` that fit, by chance: in a large group where hardly any fits, fewer than there are.
+    pub fn pick(&mut self, count: usize, len: usize, fits: impl Fn(usize) -> bool) -> Vec<usize> {
+        let mut picked = Vec::with_capacity(count);
+        if len <= SMALL {
+            let mut all: Vec<usize> = (0..len).filter(|index| fits(*index)).collect();
+            self.shuffle(&mut all);
+            all.truncate(count);
+            return all;
+        }
+        for _ in 0..3 * len {
+            if picked.len() == count {
+                break;
+            }
+            let index = self.below(len);
+            if fits(index) && !picked.contains(&index) {
+                picked.push(index);
+            }
+        }
+        picked
+    }
+
+    /// Puts them in any order.
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        for end in (1..items.len()).rev() {
+            let other = self.below(end + 1);
+            items.swap(end, other);
+        }
     }
 
     /// 32 bytes.

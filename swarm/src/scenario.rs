@@ -1,11 +1,16 @@
 //! What groups go through, and what is measured of it.
 
+use crate::detector::Detector;
 use crate::figures::percentile;
-use crate::network::Network;
+use crate::network::{Network, Streams};
+use crate::ours::id;
 use crate::random::Random;
-use crate::world::{Setup, World, id};
+use crate::world::{Clock, World};
 use serde_json::{Value, json};
-use swim::{Config, GroupKey, LocalHealth, Mutant, Status, Trust};
+use swim::{Config, GroupKey, LocalHealth, Mutant, Status, Swim, Trust};
+
+/// What our own members are set to.
+type Configure = fn(Config) -> Config;
 
 /// What came of a scenario: figures by name, for people and programs.
 #[derive(Debug)]
@@ -36,6 +41,8 @@ pub struct Detect {
     pub crashes: usize,
     /// Whether the original's shared timer is put back.
     pub shared_timer: bool,
+    /// How loss strikes TCP, which our members do not use.
+    pub streams: Streams,
 }
 
 fn plain(config: Config) -> Config {
@@ -48,6 +55,10 @@ fn with_shared_timer(config: Config) -> Config {
 
 fn without_local_health(config: Config) -> Config {
     Config { local_health: LocalHealth::Off, ..config }
+}
+
+fn configure(local_health: LocalHealth) -> Configure {
+    if local_health == LocalHealth::On { plain } else { without_local_health }
 }
 
 fn signed(config: Config) -> Config {
@@ -66,7 +77,7 @@ fn victims(random: &mut Random, nodes: usize, count: usize) -> Vec<usize> {
     chosen
 }
 
-fn float(n: usize) -> f64 {
+pub(crate) fn float(n: usize) -> f64 {
     u32::try_from(n).map_or(f64::INFINITY, f64::from)
 }
 
@@ -86,9 +97,13 @@ fn round_some(value: Option<f64>) -> Value {
 impl Detect {
     /// Runs it.
     pub fn run(&self, seed: u64) -> Outcome {
-        let configure = if self.shared_timer { with_shared_timer } else { plain };
-        let mut world = World::new(seed, self.nodes, Setup::Formed, configure);
-        world.network = Network { loss: self.loss, ..Network::default() };
+        self.run_on::<Swim>(seed, if self.shared_timer { with_shared_timer } else { plain })
+    }
+
+    /// Runs it with members by the rules of `D`.
+    pub fn run_on<D: Detector>(&self, seed: u64, settings: D::Settings) -> Outcome {
+        let mut world = World::<D>::formed(seed, self.nodes, settings);
+        world.network = Network { loss: self.loss, streams: self.streams, ..Network::default() };
         world.run(3.0);
         world.figures.reset();
         let victims = victims(&mut world.random, self.nodes, self.crashes);
@@ -105,6 +120,7 @@ impl Detect {
         let first: Vec<f64> = figures.first_known_s().into_iter().flatten().collect();
         // Those that crash later knew of earlier crashes too: the survivors have to.
         let spread: Vec<f64> = figures.spread_s(survivors).into_iter().flatten().collect();
+        let all_know: Vec<f64> = figures.all_known_s(survivors).into_iter().flatten().collect();
         let hours = float(self.nodes) * self.secs / 3600.0;
         Outcome(vec![
             ("nodes", json!(self.nodes)),
@@ -116,6 +132,8 @@ impl Detect {
             ("first_detection_p99_s", round_some(percentile(&first, 0.99))),
             ("all_know_after_first_p50_s", round_some(percentile(&spread, 0.5))),
             ("all_know_after_first_max_s", round_some(percentile(&spread, 1.0))),
+            ("all_know_p50_s", round_some(percentile(&all_know, 0.5))),
+            ("all_know_max_s", round_some(percentile(&all_know, 1.0))),
             ("suspicions_per_node_hour", round(per_node(figures.suspicions, self.nodes, self.secs / 3600.0))),
             ("false_deaths_per_node_hour", round(float(figures.false_dead_members(false)) / hours)),
             ("false_death_views_per_node_hour", round(float(figures.false_deaths.len()) / hours)),
@@ -127,7 +145,10 @@ impl Detect {
     }
 }
 
-/// Some members freeze again and again, for 1 to 10 s each time.
+/// So long all run after the last has frozen, in seconds.
+const SETTLE_SECS: f64 = 20.0;
+
+/// Some members freeze again and again.
 #[derive(Debug, Clone, Copy)]
 pub struct Freeze {
     /// How many members.
@@ -136,6 +157,10 @@ pub struct Freeze {
     pub share: f64,
     /// How long, in seconds.
     pub secs: f64,
+    /// For how long each time, at the least and at the most, in seconds.
+    pub freeze_secs: (f64, f64),
+    /// What their clocks do meanwhile.
+    pub clock: Clock,
     /// How long they run between two times at most, in seconds. Next to nothing: they starve, and whatever they wait for comes too late.
     pub rest_secs: f64,
     /// Whether they look at their own health.
@@ -145,8 +170,12 @@ pub struct Freeze {
 impl Freeze {
     /// Runs it.
     pub fn run(&self, seed: u64) -> Outcome {
-        let configure = if self.local_health == LocalHealth::On { plain } else { without_local_health };
-        let mut world = World::new(seed, self.nodes, Setup::Formed, configure);
+        self.run_on::<Swim>(seed, configure(self.local_health))
+    }
+
+    /// Runs it with members by the rules of `D`, whose settings are the judge of their own health.
+    pub fn run_on<D: Detector>(&self, seed: u64, settings: D::Settings) -> Outcome {
+        let mut world = World::<D>::formed(seed, self.nodes, settings);
         world.run(3.0);
         world.figures.reset();
         let nodes = self.nodes;
@@ -159,15 +188,18 @@ impl Freeze {
         while now < self.secs {
             for (node, until) in sick.iter().zip(&mut until) {
                 if *until <= now {
-                    let (freeze, rest) = (world.random.between(1.0, 10.0), world.random.between(0.01, self.rest_secs));
-                    world.freeze(*node, freeze);
+                    let (freeze, rest) = (
+                        world.random.between(self.freeze_secs.0, self.freeze_secs.1),
+                        world.random.between(0.01, self.rest_secs),
+                    );
+                    world.freeze(*node, freeze, self.clock);
                     *until = now + freeze + rest;
                 }
             }
             world.run(0.05);
             now += 0.05;
         }
-        world.run(20.0);
+        world.run(SETTLE_SECS);
         let figures = &world.figures;
         let hours = float(nodes) * self.secs / 3600.0;
         Outcome(vec![
@@ -175,22 +207,26 @@ impl Freeze {
             ("sick", json!(sick.len())),
             ("healthy_false_deaths", json!(figures.false_dead_members(true))),
             ("healthy_false_deaths_per_node_hour", round(float(figures.false_dead_members(true)) / hours)),
+            ("healthy_false_death_views", json!(figures.healthy_false_views())),
             ("healthy_suspected", json!(figures.healthy_suspicions)),
             ("sick_declared_dead", json!(figures.false_dead_members(false) - figures.false_dead_members(true))),
             ("heal_p99_s", round_some(percentile(&figures.wounds_s, 0.99))),
             ("open_wounds", json!(figures.open_wounds())),
-            ("packets_per_node_s", round(per_node(figures.packets, nodes, self.secs))),
+            ("packets_per_node_s", round(per_node(figures.packets, nodes, self.secs + SETTLE_SECS))),
+            ("bytes_per_node_s", round(per_node(figures.bytes, nodes, self.secs + SETTLE_SECS))),
         ])
     }
 }
 
-/// Some members are slow: they see every packet one to five seconds late.
+/// Some members are slow: they see every packet late.
 #[derive(Debug, Clone, Copy)]
 pub struct Slow {
     /// How many members.
     pub nodes: usize,
     /// The share of them that is slow.
     pub share: f64,
+    /// By how much, at the least and at the most, in seconds.
+    pub late_secs: (f64, f64),
     /// How long, in seconds.
     pub secs: f64,
     /// Whether they look at their own health.
@@ -200,15 +236,19 @@ pub struct Slow {
 impl Slow {
     /// Runs it.
     pub fn run(&self, seed: u64) -> Outcome {
-        let configure = if self.local_health == LocalHealth::On { plain } else { without_local_health };
-        let mut world = World::new(seed, self.nodes, Setup::Formed, configure);
+        self.run_on::<Swim>(seed, configure(self.local_health))
+    }
+
+    /// Runs it with members by the rules of `D`.
+    pub fn run_on<D: Detector>(&self, seed: u64, settings: D::Settings) -> Outcome {
+        let mut world = World::<D>::formed(seed, self.nodes, settings);
         world.run(3.0);
         world.figures.reset();
         let nodes = self.nodes;
         let sick: Vec<usize> = (0..nodes).filter(|_| world.random.happens(self.share)).collect();
         for node in &sick {
             world.figures.call_sick(*node);
-            world.slow(*node, 1.0, 5.0);
+            world.slow(*node, self.late_secs.0, self.late_secs.1);
         }
         world.run(self.secs);
         let figures = &world.figures;
@@ -220,6 +260,7 @@ impl Slow {
             ("healthy_false_deaths", json!(figures.false_dead_members(true))),
             ("healthy_false_deaths_per_node_hour", round(float(figures.false_dead_members(true)) / hours)),
             ("healthy_false_death_views", json!(figures.healthy_false_views())),
+            ("open_wounds", json!(figures.open_wounds())),
             ("packets_per_node_s", round(per_node(figures.packets, nodes, self.secs))),
         ])
     }
@@ -235,7 +276,7 @@ pub struct Join {
 impl Join {
     /// Runs it.
     pub fn run(&self, seed: u64) -> Outcome {
-        let mut world = World::new(seed, self.nodes, Setup::Strangers, plain);
+        let mut world = World::strangers(seed, self.nodes, plain);
         let nodes = self.nodes;
         let full = world.until(120.0, |world| world.views() == nodes * nodes);
         Outcome(vec![
@@ -258,7 +299,7 @@ pub struct Split {
 impl Split {
     /// Runs it.
     pub fn run(&self, seed: u64) -> Outcome {
-        let mut world = World::new(seed, self.nodes, Setup::Formed, plain);
+        let mut world = World::<Swim>::formed(seed, self.nodes, plain);
         let nodes = self.nodes;
         world.run(3.0);
         world.network.split = Some(nodes / 2);
@@ -281,7 +322,7 @@ pub struct Storm {
 impl Storm {
     /// Runs it.
     pub fn run(&self, seed: u64) -> Outcome {
-        let mut world = World::new(seed, self.nodes, Setup::Formed, plain);
+        let mut world = World::<Swim>::formed(seed, self.nodes, plain);
         world.run(3.0);
         world.figures.reset();
         let victim = world.random.below(self.nodes);
@@ -315,7 +356,7 @@ pub struct Chaos {
 impl Chaos {
     /// Runs it.
     pub fn run(&self, seed: u64) -> Outcome {
-        let mut world = World::new(seed, self.nodes, Setup::Strangers, signed);
+        let mut world = World::strangers(seed, self.nodes, signed);
         world.run(5.0);
         let mut now = 0.0;
         let mut faults = 0_u64;
@@ -327,7 +368,7 @@ impl Chaos {
                 0 | 1 if !world.is_up(node) => world.restart(node),
                 1 | 2 => {
                     let secs = world.random.between(0.1, 8.0);
-                    world.freeze(node, secs);
+                    world.freeze(node, secs, Clock::Runs);
                 }
                 3 => {
                     let secs = world.random.between(1.0, 4000.0);

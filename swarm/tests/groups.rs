@@ -2,7 +2,7 @@
 
 #![cfg(test)]
 
-use swarm::{Chaos, Detect, Freeze, Join, Outcome, Slow, Split, Storm};
+use swarm::{Chaos, Clock, Detect, Freeze, Join, Outcome, Slow, Split, Storm, Streams};
 use swim::LocalHealth;
 
 #[track_caller]
@@ -11,7 +11,7 @@ fn number(outcome: &Outcome, name: &str) -> f64 {
 }
 
 fn detect(nodes: usize, loss: f64) -> Detect {
-    Detect { nodes, loss, secs: 60.0, crashes: 6, shared_timer: false }
+    Detect { nodes, loss, secs: 60.0, crashes: 6, shared_timer: false, streams: Streams::SentAgain }
 }
 
 #[test]
@@ -52,7 +52,11 @@ fn the_shared_timer_of_the_original_never_finds_anybody_dead() {
 #[test]
 fn members_that_freeze_again_and_again_get_nobody_declared_dead_and_come_back() {
     for rest_secs in [10.0, 0.2] {
-        let outcome = Freeze { nodes: 100, share: 0.05, secs: 60.0, rest_secs, local_health: LocalHealth::On }.run(3);
+        let freeze_secs = (1.0, 10.0);
+        let local_health = LocalHealth::On;
+        let outcome =
+            Freeze { nodes: 100, share: 0.05, secs: 60.0, freeze_secs, clock: Clock::Runs, rest_secs, local_health }
+                .run(3);
         assert!(number(&outcome, "sick") > 0.5, "{outcome:?}");
         assert!(number(&outcome, "healthy_false_deaths") == 0.0, "{outcome:?}");
         assert!(number(&outcome, "heal_p99_s") < 2.0, "{outcome:?}");
@@ -62,11 +66,21 @@ fn members_that_freeze_again_and_again_get_nobody_declared_dead_and_come_back() 
 /// What local health is for: without it the same history has many false suspicions, or this would show nothing.
 #[test]
 fn members_that_see_everything_late_accuse_the_others_hardly_ever() {
-    let well = Slow { nodes: 50, share: 0.05, secs: 20.0, local_health: LocalHealth::On };
+    let well = Slow { nodes: 50, share: 0.05, late_secs: (1.0, 5.0), secs: 20.0, local_health: LocalHealth::On };
     let blind = Slow { local_health: LocalHealth::Off, ..well };
     let (well, blind) = (well.run(9), blind.run(9));
     assert!(number(&blind, "healthy_suspected") >= 30.0, "{blind:?}");
     assert!(number(&well, "healthy_suspected") < number(&blind, "healthy_suspected") / 5.0, "{well:?} {blind:?}");
+    assert!(number(&well, "healthy_false_deaths") == 0.0, "{well:?}");
+}
+
+/// Where many see everything late, what is late is not only suspected: without local health the slow declare the others dead.
+#[test]
+fn where_many_see_everything_late_nobody_is_declared_dead_for_it() {
+    let well = Slow { nodes: 60, share: 0.4, late_secs: (1.0, 5.0), secs: 30.0, local_health: LocalHealth::On };
+    let blind = Slow { local_health: LocalHealth::Off, ..well };
+    let (well, blind) = (well.run(9), blind.run(9));
+    assert!(number(&blind, "healthy_false_deaths") >= 5.0, "{blind:?}");
     assert!(number(&well, "healthy_false_deaths") == 0.0, "{well:?}");
 }
 
