@@ -20,6 +20,10 @@ impl<T> Agenda<T> {
         self.entries.insert((at, self.sequence), entry);
     }
 
+    pub(crate) fn next(&self) -> Option<Moment> {
+        self.entries.first_key_value().map(|((at, _), _)| *at)
+    }
+
     /// Takes what is due at `now`, if anything is, and says since when it has been.
     pub(crate) fn due(&mut self, now: Moment) -> Option<(Moment, T)> {
         let entry = self.entries.first_entry().filter(|entry| entry.key().0 <= now)?;
