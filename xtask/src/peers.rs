@@ -13,11 +13,13 @@ const PACKAGES: &[(&str, &str)] = &[
     ("golang-github-mattn-go-sqlite3-dev", "what the Go client's packages need"),
     ("go-dqlite", "the `dqlite` shell"),
     ("etcd-server", "what writes are measured against"),
+    ("golang-etcd-server-dev", "etcd's Go client, with which they are measured"),
     ("faketime", "gives tests wrong clocks, and sets and bends those of `cargo xtask chaos`"),
     ("iproute2", "network namespaces, for tests with hosts of their own and `cargo xtask chaos`"),
     ("sqlite3", "opens the files that Bowline writes"),
     ("libsqlite3-dev", "a local SQLite to measure against"),
-    ("tarantool", "real members of a gossip group, for the tests of swim"),
+    ("tarantool", "real members of a gossip group, for the tests of swim and to measure against"),
+    ("serf", "gossip groups to measure against; the service that comes with it may stay off"),
     ("nftables", "cuts the networks of `cargo xtask chaos`"),
 ];
 

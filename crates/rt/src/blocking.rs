@@ -43,17 +43,61 @@ where
     if crate::sim::current().is_some() {
         return Ok(future.await);
     }
+    on_thread(name, Clock::Shared(tokio::runtime::Handle::current()), || future).await
+}
+
+/// Like [`on_own_thread`], with timers and sockets that are that thread's own: it goes on in time however busy all others are. `make` is
+/// called there, so that what it opens belongs there.
+pub async fn on_own_runtime<F>(
+    name: &'static str,
+    make: impl FnOnce() -> F + Send + 'static,
+) -> Result<F::Output, TaskEnd>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    #[cfg(feature = "sim")]
+    if crate::sim::current().is_some() {
+        return Ok(make().await);
+    }
+    let own = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    on_thread(name, Clock::Own(own.map_err(|error| TaskEnd::Panicked(error.to_string()))?), make).await
+}
+
+/// Whose timers and sockets a thread uses.
+enum Clock {
+    Shared(tokio::runtime::Handle),
+    Own(tokio::runtime::Runtime),
+}
+
+impl Clock {
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        match self {
+            Self::Shared(runtime) => runtime.block_on(future),
+            Self::Own(runtime) => runtime.block_on(future),
+        }
+    }
+}
+
+/// Runs a future on a new thread until it is done, or nobody waits any more.
+async fn on_thread<F>(
+    name: &'static str,
+    clock: Clock,
+    make: impl FnOnce() -> F + Send + 'static,
+) -> Result<F::Output, TaskEnd>
+where
+    F: Future<Output: Send> + 'static,
+{
     let (mut answer, waiting) = oneshot::channel();
-    let runtime = tokio::runtime::Handle::current();
     let run = move || {
         let until_given_up = async {
+            let future = make();
             tokio::select! {
                 biased;
                 () = answer.closed() => None,
                 output = future => Some(output),
             }
         };
-        let output = catch_unwind(AssertUnwindSafe(|| runtime.block_on(until_given_up)));
+        let output = catch_unwind(AssertUnwindSafe(|| clock.block_on(until_given_up)));
         let output = output.map_err(|panic| TaskEnd::Panicked(panic_message(panic.as_ref())));
         // Whoever waited may be gone by now.
         drop(answer.send(output.and_then(|output| output.ok_or(TaskEnd::Cancelled))));
@@ -167,6 +211,22 @@ mod tests {
         assert_eq!(elsewhere.await, Ok(true));
         let end = on_own_thread("own", async { std::panic::panic_any("oh") }).await;
         assert_eq!(end, Err::<(), _>(TaskEnd::Panicked("oh".to_owned())));
+    }
+
+    #[tokio::test]
+    async fn a_future_on_its_own_runtime_goes_on_while_all_others_are_busy() {
+        let (done, seen) = std::sync::mpsc::channel();
+        let own = crate::task::spawn(
+            "own",
+            on_own_runtime("own", move || async move {
+                crate::time::sleep(Duration::from_millis(10)).await;
+                done.send(()).unwrap();
+            }),
+        );
+        tokio::task::yield_now().await;
+        // This thread is the only one of the test's runtime.
+        assert!(seen.recv_timeout(Duration::from_secs(5)).is_ok());
+        assert_eq!(own.await, Ok(Ok(())));
     }
 
     #[tokio::test]

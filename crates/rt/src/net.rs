@@ -1,5 +1,9 @@
 //! Sockets: the kernel's on a real machine, turmoil's in simulation.
 
+mod udp;
+
+pub use udp::{BoundUdp, UdpSocket, broadcast_addresses, outbound_ip};
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -55,6 +59,15 @@ impl Stream {
             Self::Sim(stream) => stream.peer_addr(),
         }
     }
+}
+
+/// The addresses that `host:port` stands for. Names are looked up where the machine looks them up. Dropping the future gives up.
+pub async fn resolve(address: &str) -> io::Result<Vec<SocketAddr>> {
+    #[cfg(feature = "sim")]
+    if crate::sim::current().is_some() {
+        return crate::sim::resolve(address);
+    }
+    Ok(tokio::net::lookup_host(address).await?.collect())
 }
 
 /// Linux's name for `@x` is a NUL byte and `x`.

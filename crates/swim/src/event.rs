@@ -58,6 +58,20 @@ impl Changes {
         self.0
     }
 
+    /// The words for them.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        let all = [
+            (Self::NEW, "new"),
+            (Self::STATUS, "status"),
+            (Self::ADDR, "addr"),
+            (Self::GENERATION, "generation"),
+            (Self::VERSION, "version"),
+            (Self::PAYLOAD, "payload"),
+            (Self::DROP, "drop"),
+        ];
+        all.into_iter().filter(move |(change, _)| self.has(*change)).map(|(_, name)| name)
+    }
+
     /// Those of `changes`, if `happened`.
     pub(crate) const fn when(self, happened: bool) -> Self {
         if happened { self } else { Self(0) }
@@ -74,16 +88,7 @@ impl BitOr for Changes {
 
 impl fmt::Debug for Changes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all = [
-            (Self::NEW, "new"),
-            (Self::STATUS, "status"),
-            (Self::ADDR, "addr"),
-            (Self::GENERATION, "generation"),
-            (Self::VERSION, "version"),
-            (Self::PAYLOAD, "payload"),
-            (Self::DROP, "drop"),
-        ];
-        f.debug_list().entries(all.iter().filter(|(change, _)| self.has(*change)).map(|(_, name)| name)).finish()
+        f.debug_list().entries(self.names()).finish()
     }
 }
 

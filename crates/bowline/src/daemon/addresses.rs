@@ -1,16 +1,7 @@
 //! What a node tells others of where it is, when nobody says.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-
-/// The address of this machine that others would see: the one it would send from to anywhere. Nothing is sent.
-fn outbound_ip() -> Option<IpAddr> {
-    // An address reserved for documentation: it is only looked up in the routing table.
-    let looked_up = UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
-        socket.connect("192.0.2.1:9")?;
-        socket.local_addr()
-    });
-    looked_up.ok().map(|address| address.ip())
-}
+use rt::net::outbound_ip;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// An address of one of its interfaces: a back office may have no way out.
 fn interface_ip() -> Option<IpAddr> {

@@ -87,12 +87,8 @@ impl AsyncWrite for SimStream {
 impl SimListener {
     pub(crate) fn bind(address: &str) -> io::Result<Self> {
         let node = node()?;
-        let (host, port) = address.rsplit_once(':').ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-        let port = port.parse::<u16>().map_err(io::Error::other)?;
-        let wanted = host.parse::<IpAddr>().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        // Turmoil binds loopback or everything; a machine's own address is everything to it.
-        let bound = if wanted.is_loopback() { wanted } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
-        let listener = at_once(turmoil::net::TcpListener::bind((bound, port)))?;
+        let (wanted, bound) = to_bind(address)?;
+        let listener = at_once(turmoil::net::TcpListener::bind(bound))?;
         let port = listener.local_addr()?.port();
         Ok(Self { listener, node, address: SocketAddr::new(wanted, port), unix: None })
     }
@@ -131,6 +127,62 @@ impl std::fmt::Debug for SimListener {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "SimListener({})", self.address)
     }
+}
+
+/// A UDP socket inside a world.
+pub struct SimUdp {
+    socket: turmoil::net::UdpSocket,
+    node: Node,
+    address: SocketAddr,
+}
+
+impl SimUdp {
+    pub(crate) fn bind(address: &str) -> io::Result<Self> {
+        let node = node()?;
+        let (wanted, bound) = to_bind(address)?;
+        let socket = at_once(turmoil::net::UdpSocket::bind(bound))?;
+        let port = socket.local_addr()?.port();
+        Ok(Self { socket, node, address: SocketAddr::new(wanted, port) })
+    }
+
+    pub(crate) fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) async fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        let (len, from) = self.socket.recv_from(buf).await?;
+        let read = fingerprint(buf.get(..len).unwrap_or_default());
+        let at = u64::try_from(self.node.world_now().as_micros()).unwrap_or(0);
+        self.node.trace().event("datagram", &[self.node.id(), u64::from(from.port()), read, at]);
+        Ok((len, from))
+    }
+
+    pub(crate) fn send_to(&self, datagram: &[u8], to: SocketAddr) -> io::Result<()> {
+        self.socket.try_send_to(datagram, to).map(|_| ())
+    }
+}
+
+impl std::fmt::Debug for SimUdp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SimUdp({})", self.address)
+    }
+}
+
+/// The addresses of a host of the world, by its name or address.
+pub(crate) fn resolve(address: &str) -> io::Result<Vec<SocketAddr>> {
+    let (host, port) = address.rsplit_once(':').ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let port = port.parse::<u16>().map_err(io::Error::other)?;
+    let ip = host.parse::<IpAddr>().unwrap_or_else(|_| turmoil::lookup(host));
+    Ok(vec![SocketAddr::new(ip, port)])
+}
+
+/// What an address says, and what Turmoil binds for it: loopback or everything. A machine's own address is everything to it.
+fn to_bind(address: &str) -> io::Result<(IpAddr, SocketAddr)> {
+    let (host, port) = address.rsplit_once(':').ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let port = port.parse::<u16>().map_err(io::Error::other)?;
+    let wanted = host.parse::<IpAddr>().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let bound = if wanted.is_loopback() { wanted } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
+    Ok((wanted, SocketAddr::new(bound, port)))
 }
 
 /// Turmoil's bind is async by signature only.

@@ -40,7 +40,7 @@ impl Tarantool {
         let dir = tempfile::tempdir().unwrap();
         let control = dir.path().join("control");
         let id = MemberId::from_text_order([n; 16]);
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tarantool/node.lua");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../swim/tests/tarantool/node.lua");
         let mut command = Command::new("tarantool");
         command
             .arg(script)
