@@ -16,6 +16,7 @@ mod explain;
 mod failure;
 mod form;
 mod generate;
+mod member;
 mod node;
 mod output;
 mod progress;
@@ -159,6 +160,7 @@ async fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Db(command) => db::run(context, command).await,
         Command::Leave(args) => node::leave(context, &args).await,
         Command::Node(command) => node::run(context, command).await,
+        Command::Member(command) => member::run(context, command).await,
         Command::Token(command) => token::run(context, command).await,
         Command::Access(command) => access::run(context, command).await,
         Command::Context(command) => contexts::run(context, command).await,
@@ -170,7 +172,7 @@ async fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Dev(args) => dev::run(context, &args).await,
         Command::Start(args) => start::run(context, args).await,
         Command::Stop => start::stop(context).await,
-        Command::Explain(args) => explain::run(context, args.code.as_deref()),
+        Command::Explain(args) => explain::run(context, args.subject.as_deref()).await,
         Command::Completions(args) => generate::completions(context, args.shell),
         Command::Openapi => generate::openapi(),
         Command::Man(args) => generate::man(context, args.dir.as_deref()),

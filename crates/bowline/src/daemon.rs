@@ -36,7 +36,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use store::StoreConfig;
-use units::{DqliteUnit, HttpsUnit, MembersUnit, NetworkUnit, RaftUnit, StoreUnit};
+use units::{DqliteUnit, GossipUnit, HttpsUnit, MembersUnit, NetworkUnit, RaftUnit, StoreUnit};
 
 /// How long requests may take to end when everything else has.
 const ANSWERS_MAX: Duration = Duration::from_secs(2);
@@ -200,6 +200,9 @@ fn compose(
     let https = HttpsUnit::new(sockets.https_address, sockets.https, Arc::clone(keys), router);
     supervisor.add("https", https, (), options);
 
+    let gossip = GossipUnit::new(Arc::clone(keys), sockets.rpc_address.clone(), sockets.gossip);
+    let gossip = supervisor.add("gossip", gossip, (), options);
+
     let network = NetworkUnit::new(Arc::clone(keys), sockets.rpc_address, sockets.rpc);
     let network = supervisor.add("network", network, (), options);
 
@@ -227,13 +230,14 @@ fn compose(
         KnownMembers::of(config),
         Arc::new(move || removed.dismiss()),
     );
-    let members = supervisor.add("members", members, (network.clone(), raft.clone(), store.clone()), options);
+    let needs = (gossip.clone(), network.clone(), raft.clone(), store.clone());
+    let members = supervisor.add("members", members, needs, options);
 
     let dqlite = DqliteUnit::new(config.dqlite_socket(), sockets.dqlite_address, sockets.dqlite, Arc::clone(keys));
     let dqlite = supervisor.add("dqlite", dqlite, (store.clone(), members.clone()), options);
 
     let keys = Arc::clone(keys);
-    Ok(Running { lanes: supervisor.lanes(), record, keys, network, raft, store, members, dqlite })
+    Ok(Running { lanes: supervisor.lanes(), record, keys, network, gossip, raft, store, members, dqlite })
 }
 
 fn bind_unix(path: &std::path::Path, what: &'static str) -> Result<Listener, NodeError> {

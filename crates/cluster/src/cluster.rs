@@ -15,6 +15,7 @@ pub use rotating::RotationView;
 
 use crate::authority::NodeKey;
 use crate::controller::{self, Pass, leads};
+use crate::gossiping::{self, Gossiping, Peers};
 use crate::join::desk::{Desk, ForStrangers};
 use crate::keyring::Keyring;
 use crate::messages::{ANNOUNCE, Announce, Announced, Clock, FORM, PROBE, decode, encode};
@@ -56,6 +57,8 @@ pub struct ClusterConfig {
     pub keys: Arc<Keyring>,
     /// The version of its daemon.
     pub version: String,
+    /// Its member of the cluster's gossip group.
+    pub gossiping: Gossiping,
 }
 
 /// One node's part in the membership. Cheap to clone; its tasks end with the scope it was given.
@@ -71,6 +74,9 @@ pub(crate) struct Inner {
     pub(crate) host: RaftHost,
     pub(crate) mesh: Arc<Mesh>,
     desk: Arc<Desk>,
+    pub(crate) gossiping: Gossiping,
+    /// Who should be in the gossip group.
+    peers: watch::Sender<Arc<Peers>>,
     pub(crate) nudge: Notify,
     pub(crate) passed: watch::Sender<Option<Pass>>,
     /// Who recovers the cluster, since its last survey.
@@ -106,6 +112,7 @@ impl Cluster {
             sys: Arc::clone(&sys),
             mesh: Arc::clone(&mesh),
         });
+        let gossiping = config.gossiping.clone();
         let inner = Arc::new(Inner {
             config,
             record,
@@ -114,6 +121,8 @@ impl Cluster {
             host,
             mesh,
             desk,
+            gossiping: gossiping.clone(),
+            peers: watch::channel(Arc::default()).0,
             nudge: Notify::new(),
             passed: watch::channel(None).0,
             recovering: Mutex::default(),
@@ -121,7 +130,11 @@ impl Cluster {
         drop(scope.spawn_droppable("directory", directory::follow(Arc::clone(&inner))));
         drop(scope.spawn_droppable("damaged", damaged::ask(Arc::clone(&inner))));
         drop(scope.spawn_droppable("roles", controller::run(Arc::clone(&inner))));
+        let peers = inner.peers.subscribe();
+        drop(scope.spawn_droppable("gossip members", gossiping::follow(gossiping, inner.node(), peers)));
+        drop(scope.spawn_droppable("gossip news", gossiping::report(Arc::clone(&inner))));
         if inner.record.transport == Transport::Tls {
+            drop(scope.spawn_droppable("gossip keys", gossiping::follow_keys(Arc::clone(&inner))));
             drop(scope.spawn_droppable("certificates", renewal::keep(Arc::clone(&inner))));
             drop(scope.spawn_droppable("rotation", rotation::controller::run(Arc::clone(&inner))));
         }

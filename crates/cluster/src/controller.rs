@@ -70,7 +70,7 @@ pub(crate) fn leads(status: &GroupStatus) -> bool {
 
 /// Runs until it is dropped.
 pub(crate) async fn run(inner: Arc<Inner>) {
-    let mut liveness = Liveness::default();
+    let mut liveness = Liveness::new(inner.gossiping.clone());
     let (mut swept, mut gave_away) = (None, None);
     // The rows are in `sys`: they change when it applies something, and matter here while it is led here.
     let mut rows = inner.sys_group.watch_applied();
@@ -181,7 +181,8 @@ async fn pass(inner: &Inner, liveness: &mut Liveness, gave_away: &mut Option<Ins
         return Ok(Done { leading: true, settled: None, complete: true });
     }
     let nodes: BTreeSet<NodeId> = members.iter().map(|(row, _)| row.node).collect();
-    let alive = liveness.alive(&inner.mesh, inner.node(), &nodes);
+    let targets = targets::read(inner.sys.as_ref(), ReadLevel::Linearizable).await?;
+    let alive = liveness.alive(&inner.mesh, inner.node(), &nodes, targets.dead_after);
     if gave_away.is_none_or(|at| at.elapsed() >= GIVE_AWAY_EVERY)
         && let Some(failed) = failed_here(inner)
         && let Some(to) = heir(inner, &status, &alive)
@@ -193,7 +194,6 @@ async fn pass(inner: &Inner, liveness: &mut Liveness, gave_away: &mut Option<Ins
         return Ok(Done { leading: false, settled: None, complete: false });
     }
     let as_ruled: Vec<Member> = members.iter().map(|(_, member)| member.clone()).collect();
-    let targets = targets::read(inner.sys.as_ref(), ReadLevel::Linearizable).await?;
     let plan = roles::plan(&as_ruled, &alive, inner.node(), targets);
     if let [Change::Transfer { to }] = plan.as_slice() {
         inner.sys_group.transfer_leadership(Some(*to)).await?;

@@ -5,6 +5,7 @@ mod pages;
 pub use pages::{PAGES, warning};
 
 use base::{Code, Disposition, Fault, NodeId};
+use gossip::GossipError;
 pub(crate) use pages::code;
 use rpc::{CallError, ConnectError, Refusal};
 use std::io;
@@ -38,6 +39,9 @@ pub enum ClusterError {
     /// This member does not have the key yet that makes certificates now.
     #[error("the CA is being replaced, and this node does not have the key of the new one yet")]
     AuthorityLater,
+    /// This node's member of the gossip group could not do what it was to.
+    #[error(transparent)]
+    Gossip(GossipError),
     /// No member has this key.
     #[error("no member has the key of this machine")]
     KeyUnknown,
@@ -359,6 +363,7 @@ impl Fault for ClusterError {
             Self::AlreadyMember { .. } => code::ALREADY_MEMBER,
             Self::OnlyWitness => code::ONLY_WITNESS,
             Self::WitnessAhead => code::WITNESS_AHEAD,
+            Self::Gossip(error) => error.code(),
             Self::NoAuthority => code::NO_AUTHORITY,
             Self::Certificate { .. } => code::CERTIFICATE,
             Self::Unreachable { .. } => code::UNREACHABLE,
@@ -400,6 +405,7 @@ impl Fault for ClusterError {
             Self::Damaged { .. } | Self::Row { .. } => Disposition::Corrupt,
             Self::Certificate { .. } => Disposition::Bug,
             Self::Connect { error, .. } => error.disposition(),
+            Self::Gossip(error) => error.disposition(),
             Self::Store(error) => error.disposition(),
             Self::Raft(error) => error.disposition(),
             Self::Call(error) => error.disposition(),

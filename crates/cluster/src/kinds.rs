@@ -31,6 +31,11 @@ fn stand_bys(value: &Value) -> Result<(), &'static str> {
     if fits { Ok(()) } else { Err("it is a whole number from 0 to 63") }
 }
 
+fn dead_after(value: &Value) -> Result<(), &'static str> {
+    let fits = value.integer().and_then(|n| u64::try_from(n).ok()).is_some_and(crate::targets::is_dead_after);
+    if fits { Ok(()) } else { Err("it is a whole number of seconds from 2 to 86400") }
+}
+
 fn time(value: &Value) -> Result<(), &'static str> {
     if value.integer().is_some() { Ok(()) } else { Err("it is a time") }
 }
@@ -61,6 +66,13 @@ const CLUSTER: Kind = Kind {
             Form::Integer,
             spec("stand_bys", stand_bys),
             "How many members should stand by",
+        ),
+        column(
+            "dead_after",
+            "ROW.dead_after",
+            Form::Integer,
+            spec("dead_after", dead_after),
+            "After how many seconds a member that is not heard loses its roles",
         ),
         column("created", "ROW.created", Form::Seconds, Part::Status { writer: "the founder" }, "When it was founded"),
     ],

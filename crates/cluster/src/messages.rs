@@ -33,6 +33,8 @@ pub(crate) const GO_ON_ALONE: u16 = 6;
 
 /// Have you the key of this CA? Method of the cluster service.
 pub(crate) const CA_KEY: u16 = 7;
+/// What signs gossip? Method of the cluster service.
+pub(crate) const GOSSIP_KEYS: u16 = 8;
 
 /// A machine asks to be let in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +103,20 @@ pub(crate) struct CaKeyAnswer {
     pub(crate) form: u16,
     /// As PEM.
     pub(crate) key: Option<String>,
+}
+
+/// A member without the key of the CA wants what the others derive from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GossipKeysRequest {
+    pub(crate) form: u16,
+}
+
+/// It gets it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GossipKeysAnswer {
+    pub(crate) form: u16,
+    /// The one that signs is the first.
+    pub(crate) keys: Vec<[u8; 32]>,
 }
 
 /// What a member's clock says.
@@ -257,11 +273,15 @@ pub enum MessageKind {
     CaKey,
     /// It gets it.
     CaKeyGiven,
+    /// A member wants the keys that sign gossip.
+    GossipKeys,
+    /// It gets them.
+    GossipKeysGiven,
 }
 
 impl MessageKind {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Join,
         Self::JoinFor,
         Self::Joined,
@@ -277,6 +297,8 @@ impl MessageKind {
         Self::Clock,
         Self::CaKey,
         Self::CaKeyGiven,
+        Self::GossipKeys,
+        Self::GossipKeysGiven,
     ];
 
     /// Reads `bytes` and writes what was read: none if they are no such message.
@@ -297,6 +319,8 @@ impl MessageKind {
             Self::Clock => again::<Clock>(bytes),
             Self::CaKey => again::<CaKeyRequest>(bytes),
             Self::CaKeyGiven => again::<CaKeyAnswer>(bytes),
+            Self::GossipKeys => again::<GossipKeysRequest>(bytes),
+            Self::GossipKeysGiven => again::<GossipKeysAnswer>(bytes),
         }
     }
 }

@@ -11,6 +11,7 @@
 use base::{NodeId, Role};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// A member as the rules see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,11 +37,13 @@ pub struct Targets {
     pub voters: usize,
     /// Stand-bys.
     pub stand_bys: usize,
+    /// How long a member that is not heard may be away before its roles go to others: longer than a restart takes.
+    pub dead_after: Duration,
 }
 
 impl Default for Targets {
     fn default() -> Self {
-        Self { voters: 3, stand_bys: 3 }
+        Self { voters: 3, stand_bys: 3, dead_after: Duration::from_secs(10) }
     }
 }
 

@@ -144,7 +144,7 @@ fn a_witness_votes_where_that_helps() {
     for (line, expected) in table {
         assert_eq!(changes(line, Targets::default()), expected, "{line}");
     }
-    let five = Targets { voters: 5, stand_bys: 3 };
+    let five = Targets { voters: 5, ..Targets::default() };
     assert_eq!(changes("1V* 2V 3V 4S 5-w", five), "4V 5V", "four and a witness survive two losses");
     assert_eq!(changes("1V* 2V 3V 4-w", five), "", "three and a witness survive no more than three");
     assert_eq!(changes("1V* 2V 3V 4V 5Vw 6S", five), "6V 5-");
@@ -152,10 +152,10 @@ fn a_witness_votes_where_that_helps() {
 
 #[test]
 fn five_voters_can_be_asked_for_and_an_even_number_is_rounded_down() {
-    let five = Targets { voters: 5, stand_bys: 3 };
+    let five = Targets { voters: 5, ..Targets::default() };
     assert_eq!(changes("1V* 2V 3V 4S 5-", five), "4V 5V");
     assert_eq!(changes("1V* 2V 3V 4-", five), "4S");
-    assert_eq!(changes("1V* 2V 3V 4S 5S", Targets { voters: 4, stand_bys: 3 }), "");
+    assert_eq!(changes("1V* 2V 3V 4S 5S", Targets { voters: 4, ..Targets::default() }), "");
 }
 
 fn apply(members: &mut Vec<Member>, leader: &mut NodeId, changes: &[Change]) {

@@ -7,7 +7,8 @@ pub const SCHEMA: &[&str] = &[
     id        TEXT NOT NULL,                        -- 32 hexadecimal digits
     created   INTEGER NOT NULL,                     -- seconds since the Unix epoch, as all times here
     voters    INTEGER NOT NULL DEFAULT 3,           -- how many should vote, from three members on
-    stand_bys INTEGER NOT NULL DEFAULT 3            -- how many should stand by
+    stand_bys INTEGER NOT NULL DEFAULT 3,           -- how many should stand by
+    dead_after INTEGER NOT NULL DEFAULT 10          -- seconds after which a member that is not heard loses its roles
 ) STRICT",
     "CREATE TABLE IF NOT EXISTS nodes (
     id             INTEGER PRIMARY KEY,             -- never used again

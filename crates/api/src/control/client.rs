@@ -10,6 +10,7 @@ pub use session::SqlStream;
 use super::access::Grant;
 use super::audit::AuditInfo;
 use super::authority::{Authority, RotateRequest};
+use super::members::{MemberEvent, MemberInfo, PayloadRequest, ProbeRequest, Probed};
 use super::ops::ByteStream;
 use super::problem::{PAGES, Problem, ProblemKind};
 use super::recovery::{Recovery, RecoveryRequest};
@@ -19,6 +20,8 @@ use super::types::{
     TokenInfo, TokenIssued, TokenRequest,
 };
 use base::{Code, DbName, Disposition, ErrorPage, Fault};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -206,6 +209,29 @@ impl Client {
     pub async fn node_set(&self, name: &str, request: &NodeRequest) -> Result<NodeInfo, ClientError> {
         let body = serde_json::to_vec(request).map_err(|e| broken(&e))?;
         self.send(Method::PATCH, &format!("/v1/nodes/{}", escape(name)), full(body.into())).await
+    }
+
+    /// See [`Control::members`](super::Control::members).
+    pub async fn members(&self) -> Result<Vec<MemberInfo>, ClientError> {
+        self.get("/v1/members").await
+    }
+
+    /// See [`Control::member_events`](super::Control::member_events).
+    pub async fn member_events(&self, after: u64, limit: usize, wait_s: u64) -> Result<Vec<MemberEvent>, ClientError> {
+        self.get(&format!("/v1/members/events?after={after}&limit={limit}&wait_s={wait_s}")).await
+    }
+
+    /// See [`Control::member_payload`](super::Control::member_payload).
+    pub async fn member_payload(&self, payload: &[u8]) -> Result<MemberInfo, ClientError> {
+        let request = PayloadRequest { payload: STANDARD.encode(payload) };
+        let body = serde_json::to_vec(&request).map_err(|e| broken(&e))?;
+        self.send(Method::PUT, "/v1/members/self/payload", full(body.into())).await
+    }
+
+    /// See [`Control::member_probe`](super::Control::member_probe).
+    pub async fn member_probe(&self, request: &ProbeRequest) -> Result<Probed, ClientError> {
+        let body = serde_json::to_vec(request).map_err(|e| broken(&e))?;
+        self.send(Method::POST, "/v1/members/probe", full(body.into())).await
     }
 
     /// See [`Control::roles`](super::Control::roles).

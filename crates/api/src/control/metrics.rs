@@ -42,6 +42,8 @@ pub struct Metrics {
     pub log: Option<LogStats>,
     /// The databases by name, while they are open.
     pub databases: Vec<DatabaseMetrics>,
+    /// Gossip, while the node is a member of its group.
+    pub gossip: Option<GossipMetrics>,
     /// How long the node's certificate is good yet, in seconds; less than nothing if it has ended.
     pub certificate_left_s: Option<i64>,
     /// The same of the CA that made it.
@@ -67,6 +69,15 @@ impl DatabaseMetrics {
     fn is_running(&self) -> bool {
         !matches!(self.group.state, GroupState::Failed(_) | GroupState::Suspended(_) | GroupState::Stopped)
     }
+}
+
+/// The node's member of the gossip group at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GossipMetrics {
+    /// How many members it believes to have each status.
+    pub members: Vec<(String, u64)>,
+    /// What went over its socket.
+    pub counters: gossip::Counters,
 }
 
 /// The process at one moment.

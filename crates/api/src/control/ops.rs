@@ -4,6 +4,7 @@ use super::access::{Credential, Grant};
 use super::audit::{AuditInfo, Audited};
 use super::authority::{Authority, RotateRequest};
 use super::faces::Faces;
+use super::members::{MemberEvent, MemberInfo, ProbeRequest, Probed};
 use super::metrics::Metrics;
 use super::problem::Problem;
 use super::recovery::{Recovery, RecoveryRequest};
@@ -18,6 +19,7 @@ use base::DbName;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use std::time::Duration;
 use store::resources::Kind;
 use store::{Command, SessionOptions, WriteId};
 
@@ -127,6 +129,23 @@ pub trait Control: Send + Sync + 'static {
 
     /// The newest notes before note `before`, the newest first.
     fn audit(&self, before: Option<u64>, limit: u32) -> BoxFuture<'_, Result<Vec<AuditInfo>, Problem>>;
+
+    /// The members of the gossip group by name, as this node believes.
+    fn members(&self) -> BoxFuture<'_, Result<Vec<MemberInfo>, Problem>>;
+
+    /// What happened to members after event `after`; waits for something to happen, but no longer than `wait`.
+    fn member_events(
+        &self,
+        after: u64,
+        limit: usize,
+        wait: Duration,
+    ) -> BoxFuture<'_, Result<Vec<MemberEvent>, Problem>>;
+
+    /// Tells all others this of the node.
+    fn member_payload(&self, payload: Vec<u8>) -> BoxFuture<'_, Result<MemberInfo, Problem>>;
+
+    /// Asks an address whether somebody is there.
+    fn member_probe(&self, request: ProbeRequest) -> BoxFuture<'_, Result<Probed, Problem>>;
 
     /// The resources of a kind after one of them, in the order of their names or numbers.
     fn resources(

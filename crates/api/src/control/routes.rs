@@ -47,6 +47,7 @@ pub fn router(control: Arc<dyn Control>) -> Router {
         .route("/v1/databases/{name}", get(db_contents))
         .route("/v1/databases/{name}/check", get(db_check))
         .route("/v1/databases/{name}/file", get(db_export))
+        .merge(super::members::looks())
         .merge(super::resources::looks())
         .merge(super::sql::queries())
         .merge(super::sql::sessions());
@@ -54,6 +55,7 @@ pub fn router(control: Arc<dyn Control>) -> Router {
         .route("/v1/databases", post(db_create))
         .route("/v1/databases/{name}", delete(db_drop))
         .route("/v1/databases/{name}/file", put(db_import).layer(DefaultBodyLimit::disable()))
+        .merge(super::members::changes())
         .merge(super::resources::changes());
     let decide = Router::new()
         .route("/v1/nodes/{name}", delete(node_remove).patch(node_set))

@@ -10,9 +10,9 @@ use crate::control::sql::{SessionWanted, SqlDone, SqlRows, SqlSession};
 use crate::control::{
     AccessInfo, AccessIssued, AccessRequest, AuditInfo, Audited, Authority, ByteStream, Client, ClientError, Control,
     Created, DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Entrance, Export, Faces, Formed,
-    InitRequest, JoinRequest, NodeInfo, NodeRequest, NodeState, PAGES, Parted, Problem, ProblemKind, Readiness, Reboot,
-    Recovery, RecoveryRequest, RoleTargets, RotateRequest, Status, TokenInfo, TokenIssued, TokenRequest, UnitStatus,
-    router, serve,
+    InitRequest, JoinRequest, MemberEvent, MemberInfo, NodeInfo, NodeRequest, NodeState, PAGES, Parted, ProbeRequest,
+    Probed, Problem, ProblemKind, Readiness, Reboot, Recovery, RecoveryRequest, RoleTargets, RotateRequest, Status,
+    TokenInfo, TokenIssued, TokenRequest, UnitStatus, router, serve,
 };
 use axum::Router;
 use axum::body::Body;
@@ -115,7 +115,7 @@ impl Control for Node {
         ready(refused(&format!("asked for {name:?}")))
     }
     fn roles(&self) -> BoxFuture<'_, Result<RoleTargets, Problem>> {
-        ready(Ok(RoleTargets { voters: 3, stand_bys: 3 }))
+        ready(Ok(RoleTargets { voters: 3, stand_bys: 3, dead_after_s: 10 }))
     }
     fn roles_set(&self, targets: RoleTargets) -> BoxFuture<'_, Result<RoleTargets, Problem>> {
         ready(Ok(targets))
@@ -146,6 +146,23 @@ impl Control for Node {
     }
     fn audit(&self, _: Option<u64>, _: u32) -> BoxFuture<'_, Result<Vec<AuditInfo>, Problem>> {
         ready(Ok(vec![]))
+    }
+    fn members(&self) -> BoxFuture<'_, Result<Vec<MemberInfo>, Problem>> {
+        ready(Ok(vec![]))
+    }
+    fn member_events(
+        &self,
+        after: u64,
+        limit: usize,
+        wait: Duration,
+    ) -> BoxFuture<'_, Result<Vec<MemberEvent>, Problem>> {
+        ready(refused(&format!("asked for {limit} after {after} within {wait:?}")))
+    }
+    fn member_payload(&self, payload: Vec<u8>) -> BoxFuture<'_, Result<MemberInfo, Problem>> {
+        ready(refused(&format!("asked for {payload:?}")))
+    }
+    fn member_probe(&self, request: ProbeRequest) -> BoxFuture<'_, Result<Probed, Problem>> {
+        ready(refused(&format!("asked for {request:?}")))
     }
     fn resources(
         &self,

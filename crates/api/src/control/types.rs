@@ -105,6 +105,13 @@ pub struct RoleTargets {
     pub voters: usize,
     /// Stand-bys.
     pub stand_bys: usize,
+    /// After how many seconds a member that is not heard loses its roles; 10 if not given.
+    #[serde(default = "dead_after_s")]
+    pub dead_after_s: u64,
+}
+
+fn dead_after_s() -> u64 {
+    10
 }
 
 /// The life of one unit of the daemon.

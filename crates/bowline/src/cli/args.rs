@@ -86,6 +86,9 @@ pub enum Command {
     /// Members of the cluster
     #[command(subcommand, arg_required_else_help = true)]
     Node(NodeCommand),
+    /// Who is alive, as this node's gossip tells
+    #[command(subcommand, arg_required_else_help = true)]
+    Member(MemberCommand),
     /// One-time tokens that let machines join
     #[command(subcommand, arg_required_else_help = true)]
     Token(TokenCommand),
@@ -128,7 +131,7 @@ pub enum Command {
 /// Where a daemon listens.
 #[derive(Debug, Clone, Args)]
 pub struct ListenArgs {
-    /// Where other nodes connect (mutual TLS)
+    /// Where other nodes connect (mutual TLS), and gossip (UDP)
     #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:7440", env = "BOWLINE_LISTEN", hide_env = true)]
     pub listen: String,
     /// Where dqlite clients connect
@@ -347,6 +350,9 @@ pub enum NodeCommand {
         /// So many stand by: they have all data, and take the place of a voter that is lost
         #[arg(long, value_name = "NUMBER")]
         stand_bys: Option<usize>,
+        /// After so long the roles of a member that is not heard go to others: longer than a restart takes
+        #[arg(long, value_name = "TIME", value_parser = parse_duration_s)]
+        dead_after: Option<u64>,
     },
     /// Remove a node from the cluster; its roles move to others first
     #[command(visible_alias = "rm")]
@@ -356,6 +362,30 @@ pub enum NodeCommand {
         /// How it is done
         #[command(flatten)]
         how: LeaveArgs,
+    },
+}
+
+/// `bowline member`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum MemberCommand {
+    /// List who is alive, suspected, dead or gone, and why
+    #[command(visible_alias = "ls")]
+    List,
+    /// Show what happens to members, until it is interrupted
+    Watch {
+        /// Also what happened after the event of this number, as far as it is remembered; 0 for all
+        #[arg(long, value_name = "NUMBER")]
+        after: Option<u64>,
+    },
+    /// Tell all members something of this node
+    Payload {
+        /// Up to 1200 bytes
+        text: String,
+    },
+    /// Ask an address whether a member of this cluster is there
+    Probe {
+        /// HOST:PORT, or a port alone for everybody on this machine's networks
+        address: String,
     },
 }
 
@@ -493,8 +523,8 @@ pub struct DevArgs {
 /// `bowline explain`.
 #[derive(Debug, Clone, Args)]
 pub struct ExplainArgs {
-    /// The code, such as BL-API-005; without it all codes are listed
-    pub code: Option<String>,
+    /// A code such as BL-API-005, or a node's name; without it all codes are listed
+    pub subject: Option<String>,
 }
 
 /// `bowline completions`.

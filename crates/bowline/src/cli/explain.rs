@@ -1,7 +1,8 @@
-//! `bowline explain CODE`: the page of an error.
+//! `bowline explain CODE`: the page of an error; `bowline explain NODE`: why it has its status.
 
 use super::Context;
 use super::failure::{self, Failure};
+use super::member;
 use super::output::data;
 use crate::text::style::{Style, Tone};
 use crate::text::table::{Cell, Table};
@@ -23,6 +24,7 @@ pub fn all_pages() -> Vec<ErrorPage> {
         rpc::PAGES,
         sqlite::PAGES,
         swim::PAGES,
+        gossip::PAGES,
     ]
     .concat();
     pages.sort_by_key(|page| page.code);
@@ -44,15 +46,19 @@ impl From<&ErrorPage> for Page {
     }
 }
 
-pub(super) fn run(context: &Context, code: Option<&str>) -> Result<(), Failure> {
+pub(super) async fn run(context: &Context, subject: Option<&str>) -> Result<(), Failure> {
     let pages = all_pages();
-    let Some(code) = code else {
+    let Some(subject) = subject else {
         let listed: Vec<Page> = pages.iter().map(Page::from).collect();
         return context.output.list(&listed, || table(&pages), |page| page.code.to_owned());
     };
-    let wanted = code.trim().to_ascii_uppercase();
+    let wanted = subject.trim().to_ascii_uppercase();
     let Some(page) = pages.iter().find(|page| page.code.0 == wanted) else {
-        let message = format!("there is no error code {code}");
+        // What is no code is a node.
+        if !wanted.starts_with("BL-") && member::explain(context, subject.trim()).await? {
+            return Ok(());
+        }
+        let message = format!("there is no error code {subject}, and no node of that name");
         let near: Vec<&str> = pages.iter().map(|page| page.code.0).filter(|known| near(known, &wanted)).collect();
         let mut problem = Problem::new(&failure::UNKNOWN_CODE, ProblemKind::NotFound, message);
         if !near.is_empty() {

@@ -154,9 +154,9 @@ pub(super) const NO_CONTEXT: ErrorPage = ErrorPage {
 };
 pub(super) const UNKNOWN_CODE: ErrorPage = ErrorPage {
     code: Code("BL-CLI-008"),
-    title: "There is no error code of that name",
-    cause: "It was mistyped, or it belongs to another version.",
-    next: "`bowline explain` lists all codes",
+    title: "There is no error code of that name, and no node",
+    cause: "It was mistyped, or it belongs to another version or cluster.",
+    next: "`bowline explain` lists all codes, `bowline member list` the nodes",
 };
 pub(super) const DEV_FAILED: ErrorPage = ErrorPage {
     code: Code("BL-CLI-009"),

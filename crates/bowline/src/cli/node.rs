@@ -3,6 +3,7 @@
 use super::args::{LeaveArgs, NodeCommand};
 use super::failure::Failure;
 use super::{Context, confirm};
+use crate::human;
 use crate::text::style::Tone;
 use crate::text::table::{Cell, Table};
 use api::control::{ClientError, Health, NodeInfo, NodeRequest, NodeState, Parted};
@@ -22,22 +23,32 @@ pub(super) async fn run(context: &Context, command: NodeCommand) -> Result<(), F
             let line = format!("{name} has failure domain {} and weight {}.", node.failure_domain, node.weight);
             context.output.outcome(&node, &name, &line)
         }
-        NodeCommand::Roles { voters, stand_bys } => roles(context, voters, stand_bys).await,
+        NodeCommand::Roles { voters, stand_bys, dead_after } => roles(context, voters, stand_bys, dead_after).await,
         NodeCommand::Remove { name, how } => remove(context, &name, &how).await,
     }
 }
 
 /// What is not given stays.
-async fn roles(context: &Context, voters: Option<usize>, stand_bys: Option<usize>) -> Result<(), Failure> {
+async fn roles(
+    context: &Context,
+    voters: Option<usize>,
+    stand_bys: Option<usize>,
+    dead_after_s: Option<u64>,
+) -> Result<(), Failure> {
     let client = context.client();
     let mut targets = client.roles().await?;
-    if voters.is_some() || stand_bys.is_some() {
+    if voters.is_some() || stand_bys.is_some() || dead_after_s.is_some() {
         targets.voters = voters.unwrap_or(targets.voters);
         targets.stand_bys = stand_bys.unwrap_or(targets.stand_bys);
+        targets.dead_after_s = dead_after_s.unwrap_or(targets.dead_after_s);
         targets = client.roles_set(&targets).await?;
     }
-    let line =
-        format!("{} vote from three members on, {} stand by; the others are spare.", targets.voters, targets.stand_bys);
+    let line = format!(
+        "{} vote from three members on, {} stand by; the others are spare. A member that is away for {} loses its roles.",
+        targets.voters,
+        targets.stand_bys,
+        human::duration(Duration::from_secs(targets.dead_after_s)),
+    );
     context.output.outcome(&targets, &targets.voters.to_string(), &line)?;
     context.output.next(&format!("{} node list", context.bowline()), "shows who does what");
     Ok(())

@@ -7,6 +7,7 @@ mod certificates;
 mod databases;
 mod faces;
 mod forming;
+mod members;
 mod membership;
 mod metrics;
 mod recovery;
@@ -23,8 +24,9 @@ use api::control::sql::{SessionWanted, SqlDone, SqlRows, SqlSession};
 use api::control::{
     AccessInfo, AccessIssued, AccessRequest, AuditInfo, Audited, Authority, ByteStream, Control, Created,
     DatabaseCheck, DatabaseContents, DatabaseInfo, DatabaseRequest, Dropped, Export, Faces, Formed, InitRequest,
-    JoinRequest, NodeInfo, NodeRequest, NodeState, Parted, Problem, ProblemKind, Readiness, Reboot, Recovery,
-    RecoveryRequest, RoleTargets, RotateRequest, Status, TokenInfo, TokenIssued, TokenRequest, UnitStatus, losses,
+    JoinRequest, MemberEvent, MemberInfo, NodeInfo, NodeRequest, NodeState, Parted, ProbeRequest, Probed, Problem,
+    ProblemKind, Readiness, Reboot, Recovery, RecoveryRequest, RoleTargets, RotateRequest, Status, TokenInfo,
+    TokenIssued, TokenRequest, UnitStatus, losses,
 };
 use base::{DbName, Fault, NodeId};
 use cluster::{AuditOutcome, Cluster};
@@ -32,6 +34,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use lifecycle::Lane;
 use std::collections::BTreeSet;
+use std::time::Duration;
 use store::resources::Kind;
 use store::{Command, SessionOptions, Store, StoreError, WriteId};
 
@@ -120,6 +123,8 @@ impl Control for Node {
                 Some(record) => Reboot::judge(&nodes, record.node).unless(&troubles),
                 None => Reboot::judge(&[], base::NodeId(0)),
             };
+            let mut warnings = members::warnings(self, &nodes);
+            warnings.extend(certificates::warnings(self, &nodes).await);
             Ok(Status {
                 state,
                 waiting_for,
@@ -129,7 +134,7 @@ impl Control for Node {
                 cluster: record.as_ref().map(|r| r.cluster.to_string()),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 uptime_ms: millis(self.uptime()),
-                warnings: certificates::warnings(self, &nodes).await,
+                warnings,
                 losses: losses(&nodes),
                 nodes,
                 databases: (databases.len().saturating_sub(1) + witnessed.len()) as u64,
@@ -246,6 +251,27 @@ impl Control for Node {
     fn access_revoke(&self, name: &str) -> BoxFuture<'_, Result<AccessInfo, Problem>> {
         let name = name.to_owned();
         async move { access::revoke(self, &name).await }.boxed()
+    }
+
+    fn members(&self) -> BoxFuture<'_, Result<Vec<MemberInfo>, Problem>> {
+        members::list(self).boxed()
+    }
+
+    fn member_events(
+        &self,
+        after: u64,
+        limit: usize,
+        wait: Duration,
+    ) -> BoxFuture<'_, Result<Vec<MemberEvent>, Problem>> {
+        members::events(self, after, limit, wait).boxed()
+    }
+
+    fn member_payload(&self, payload: Vec<u8>) -> BoxFuture<'_, Result<MemberInfo, Problem>> {
+        members::set_payload(self, payload).boxed()
+    }
+
+    fn member_probe(&self, request: ProbeRequest) -> BoxFuture<'_, Result<Probed, Problem>> {
+        members::probe(self, request).boxed()
     }
 
     fn resources(

@@ -5,10 +5,10 @@ use super::error::NodeError;
 use super::units::{Members, Network, SqlDoor};
 use crate::config::NodeConfig;
 use base::NodeId;
-use cluster::{Keyring, NodeIdentity, NodeRecord};
+use cluster::{Gossiping, Keyring, NodeIdentity, NodeRecord};
 use lifecycle::{Lanes, Slot};
 use raft::RaftHost;
-use rt::net::Listener;
+use rt::net::{BoundUdp, Listener};
 use rt::sync::watch;
 use rt::time::Instant;
 use std::collections::BTreeMap;
@@ -56,6 +56,8 @@ pub(super) struct Formation {
 pub(super) struct Sockets {
     pub(super) rpc: Listener,
     pub(super) rpc_address: String,
+    /// Datagrams of gossip come to the port of the calls.
+    pub(super) gossip: BoundUdp,
     pub(super) dqlite: Listener,
     pub(super) dqlite_address: String,
     pub(super) https: Listener,
@@ -74,11 +76,11 @@ impl Sockets {
     pub(super) async fn bind(config: &NodeConfig) -> Result<Self, NodeError> {
         let listen = remembered(config, &config.listen, |record| &record.address).await;
         let dqlite_listen = remembered(config, &config.dqlite_listen, |record| &record.dqlite_address).await;
-        let (rpc, rpc_address) = bind(&listen, "node-to-node calls").await?;
+        let (rpc, rpc_address, gossip) = bind_both(&listen).await?;
         let (dqlite, dqlite_address) = bind(&dqlite_listen, "dqlite clients").await?;
         let https_listen = remembered(config, &config.https_listen, |record| &record.https_address).await;
         let (https, https_address) = bind(&https_listen, "clients of the API").await?;
-        Ok(Self { rpc, rpc_address, dqlite, dqlite_address, https, https_address })
+        Ok(Self { rpc, rpc_address, gossip, dqlite, dqlite_address, https, https_address })
     }
 
     fn announced(&self) -> Announced {
@@ -113,6 +115,32 @@ async fn bind(address: &str, what: &'static str) -> Result<(Listener, String), N
     })?;
     let bound = listener.local_addr().map_or_else(|| address.to_owned(), |a: SocketAddr| a.to_string());
     Ok((listener, bound))
+}
+
+/// How many free ports are tried: one that is free for calls may be taken for datagrams.
+const FREE_PORTS_TRIED: u32 = 8;
+
+/// Binds a port for calls and for datagrams.
+async fn bind_both(listen: &str) -> Result<(Listener, String, BoundUdp), NodeError> {
+    let takes_free = listen.ends_with(":0");
+    let mut tried = 0;
+    loop {
+        let (rpc, address) = bind(listen, "node-to-node calls").await?;
+        match bind_gossip(&address).await {
+            Ok(gossip) => return Ok((rpc, address, gossip)),
+            Err(error) if !takes_free || tried >= FREE_PORTS_TRIED => return Err(error),
+            Err(_taken) => tried += 1,
+        }
+    }
+}
+
+/// Binds a port for datagrams.
+pub(super) async fn bind_gossip(address: &str) -> Result<BoundUdp, NodeError> {
+    BoundUdp::bind(address).await.map_err(|source| NodeError::Bind {
+        what: "gossip (UDP)",
+        address: address.to_owned(),
+        source,
+    })
 }
 
 /// Makes the state directory and keeps other daemons off it while the returned file is open. What another daemon was receiving
@@ -179,6 +207,7 @@ pub(super) struct Running {
     pub(super) record: NodeRecord,
     pub(super) keys: Arc<Keyring>,
     pub(super) network: Slot<Network>,
+    pub(super) gossip: Slot<Gossiping>,
     pub(super) raft: Slot<RaftHost>,
     pub(super) store: Slot<Store>,
     pub(super) members: Slot<Members>,

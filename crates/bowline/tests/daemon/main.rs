@@ -7,6 +7,7 @@
     reason = "these tests start and watch real processes: files, clocks and sockets are the machine's"
 )]
 
+mod alive;
 mod audit;
 mod certificates;
 mod clocks;

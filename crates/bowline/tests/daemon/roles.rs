@@ -23,7 +23,10 @@ fn five_vote_on_request_and_three_again_are_spread_over_failure_domains() {
     assert_eq!(voters(one).len(), 3);
     one.say(&["node", "roles", "--voters", "4"]).refused(1, "BL-CLU-035", "odd");
     let told = machines[4].say(&["node", "roles", "--voters", "5", "--stand-bys", "1", "-o", "table"]).done();
-    assert_eq!(told, "5 vote from three members on, 1 stand by; the others are spare.\n");
+    assert_eq!(
+        told,
+        "5 vote from three members on, 1 stand by; the others are spare. A member that is away for 10 s loses its roles.\n"
+    );
     until("five vote", || (voters(one).len() == 5).then_some(()));
 
     // Two may be lost now.

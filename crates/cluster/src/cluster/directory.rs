@@ -1,7 +1,9 @@
-//! Tells the mesh where the members are, and whom to answer no more, and Raft who are witnesses, as the rows of `sys` say.
+//! Tells the mesh where the members are, and whom to answer no more, Raft who are witnesses, and gossip who should be in its group, as the
+//! rows of `sys` say.
 
 use super::Inner;
 use crate::ClusterError;
+use crate::gossiping::Peers;
 use crate::node_rows::{self, NodeRow, NodeRowState};
 use base::NodeId;
 use std::collections::BTreeSet;
@@ -32,6 +34,14 @@ async fn pass(inner: &Inner) -> Result<(), ClusterError> {
     let rows = node_rows::all(inner.sys.as_ref(), ReadLevel::Local).await?;
     let is_member = |row: &&NodeRow| row.state != NodeRowState::Removed;
     inner.host.set_witnesses(rows.iter().filter(is_member).filter(|row| row.witness).map(|row| row.node).collect());
+    let peers: Peers = rows.iter().map(|row| (row.node, (row.address.clone(), row.state))).collect();
+    inner.peers.send_if_modified(|known| {
+        let is_new = **known != peers;
+        if is_new {
+            *known = Arc::new(peers);
+        }
+        is_new
+    });
     let mut removed = BTreeSet::<NodeId>::new();
     for row in rows {
         match row.state {

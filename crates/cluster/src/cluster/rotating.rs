@@ -151,14 +151,18 @@ impl Inner {
         Ok(key)
     }
 
+    /// Refuses who is none, by what a majority has.
+    pub(crate) async fn is_member(&self, caller: Option<NodeId>) -> Result<(), ClusterError> {
+        let node = caller.ok_or_else(|| ClusterError::Message { why: "nobody asks".to_owned() })?;
+        let row = node_rows::by_id(self.sys.as_ref(), node).await?;
+        let is_one = row.is_some_and(|row| matches!(row.state, NodeRowState::Member | NodeRowState::Leaving));
+        if is_one { Ok(()) } else { Err(ClusterError::NotMember { node }) }
+    }
+
     /// Hands the key of a CA to a member, as it was handed to it when it joined.
     pub(super) async fn give_key(&self, caller: Option<NodeId>, body: &Bytes) -> Result<Bytes, ClusterError> {
         let CaKeyRequest { ca, .. } = decode(body)?;
-        let node = caller.ok_or_else(|| ClusterError::Message { why: "nobody asks".to_owned() })?;
-        let row = node_rows::by_id(self.sys.as_ref(), node).await?;
-        if !row.is_some_and(|row| matches!(row.state, NodeRowState::Member | NodeRowState::Leaving)) {
-            return Err(ClusterError::NotMember { node });
-        }
+        self.is_member(caller).await?;
         encode(&CaKeyAnswer { form: FORM, key: self.keys().key_of(ca) })
     }
 }

@@ -2,8 +2,8 @@
 
 use super::Inner;
 use crate::messages::{
-    ANNOUNCE, Announce, CA_KEY, Clock, DAMAGED, Damaged, FORM, GO_ON_ALONE, PROBE, REDEEM_FOR, SURVEY, Survey,
-    SurveyAnswer, decode, encode,
+    ANNOUNCE, Announce, CA_KEY, Clock, DAMAGED, Damaged, FORM, GO_ON_ALONE, GOSSIP_KEYS, PROBE, REDEEM_FOR, SURVEY,
+    Survey, SurveyAnswer, decode, encode,
 };
 use crate::{ClusterError, Transport};
 use base::NodeId;
@@ -28,6 +28,7 @@ impl Handler for ForMembers {
                 DAMAGED => inner.told_of_damage(node, &body).await,
                 SURVEY => inner.survey_for(node, &body),
                 CA_KEY => inner.give_key(node, &body).await,
+                GOSSIP_KEYS => inner.give_gossip_keys(node, &body).await,
                 GO_ON_ALONE => inner.go_on_alone_for(node, &body).await,
                 other => Err(ClusterError::Message { why: format!("this version knows no method {other}") }),
             };

@@ -1,5 +1,13 @@
-//! Who answers, as the leader's own connections tell, with patience for those who are only restarting.
+//! Who is there, as the leader's own connections and the cluster's gossip tell, with patience for those who are only restarting.
+//!
+//! | its connections | gossip says            | it is given up                                      |
+//! |-----------------|------------------------|-----------------------------------------------------|
+//! | there           | anything               | not: who answers is there                           |
+//! | gone            | dead, gone, or nothing | after `dead_after`                                  |
+//! | gone            | alive or suspected     | after three times that: others hear it, so most     |
+//! |                 |                        | likely it is only the way from here that is broken  |
 
+use crate::gossiping::Gossiping;
 use base::NodeId;
 use futures::future::select_all;
 use rpc::{Mesh, PeerView, Reach};
@@ -8,20 +16,35 @@ use rt::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// A member that does not answer is given up for dead after so long: longer than a restart takes.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How many times longer a member is waited for that others hear.
+const HEARD_BY_OTHERS: u32 = 3;
 
-#[derive(Debug, Default)]
 pub(super) struct Liveness {
+    gossiping: Gossiping,
+    verdicts: watch::Receiver<u64>,
     watches: BTreeMap<NodeId, watch::Receiver<PeerView>>,
     silent_since: BTreeMap<NodeId, Instant>,
+    given_up: BTreeMap<NodeId, Instant>,
 }
 
 impl Liveness {
-    /// Those of `nodes` that answer, or have not been silent for long enough.
-    pub(super) fn alive(&mut self, mesh: &Mesh, this: NodeId, nodes: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
+    pub(super) fn new(gossiping: Gossiping) -> Self {
+        let verdicts = gossiping.watch();
+        Self { gossiping, verdicts, watches: BTreeMap::new(), silent_since: BTreeMap::new(), given_up: BTreeMap::new() }
+    }
+
+    /// Those of `nodes` that are there, or have not been silent for long enough.
+    pub(super) fn alive(
+        &mut self,
+        mesh: &Mesh,
+        this: NodeId,
+        nodes: &BTreeSet<NodeId>,
+        dead_after: Duration,
+    ) -> BTreeSet<NodeId> {
         self.watches.retain(|node, _| nodes.contains(node));
         self.silent_since.retain(|node, _| nodes.contains(node));
+        self.given_up.clear();
+        self.verdicts.borrow_and_update();
         let mut alive = BTreeSet::new();
         for node in nodes {
             let watch = self.watches.entry(*node).or_insert_with(|| mesh.watch(*node));
@@ -29,7 +52,13 @@ impl Liveness {
             if *node == this || view.reach == Reach::Up || view.inbound > 0 {
                 self.silent_since.remove(node);
                 alive.insert(*node);
-            } else if self.silent_since.entry(*node).or_insert_with(Instant::now).elapsed() < PATIENCE {
+                continue;
+            }
+            let since = *self.silent_since.entry(*node).or_insert_with(Instant::now);
+            let is_heard = self.gossiping.verdict(*node).is_some_and(|verdict| verdict.is_heard());
+            let patience = if is_heard { dead_after.saturating_mul(HEARD_BY_OTHERS) } else { dead_after };
+            if since.elapsed() < patience {
+                self.given_up.insert(*node, since + patience);
                 alive.insert(*node);
             }
         }
@@ -38,19 +67,20 @@ impl Liveness {
 
     /// When the next silent member will have been silent for too long.
     pub(super) fn next_verdict(&self) -> Option<Instant> {
-        let now = Instant::now();
-        self.silent_since.values().map(|since| *since + PATIENCE).filter(|at| *at > now).min()
+        self.given_up.values().min().copied()
     }
 
-    /// Waits until a member answers or stops answering.
+    /// Waits until a member answers or stops answering, or gossip has another opinion of one.
     pub(super) async fn changed(&mut self) {
         let changes: Vec<_> = self.watches.values_mut().map(|watch| Box::pin(watch.changed())).collect();
         if changes.is_empty() {
             std::future::pending::<()>().await;
         }
-        // The senders live as long as the mesh.
-        if select_all(changes).await.0.is_err() {
-            std::future::pending::<()>().await;
+        tokio::select! {
+            biased;
+            // The senders live as long as the mesh.
+            done = select_all(changes) => if done.0.is_err() { std::future::pending::<()>().await },
+            done = self.verdicts.changed() => if done.is_err() { std::future::pending::<()>().await },
         }
     }
 
@@ -58,5 +88,6 @@ impl Liveness {
     pub(super) fn forget(&mut self) {
         self.watches.clear();
         self.silent_since.clear();
+        self.given_up.clear();
     }
 }

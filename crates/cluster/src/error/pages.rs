@@ -50,6 +50,7 @@ pub(crate) mod code {
     pub(crate) const CA_ROTATES: Code = Code("BL-CLU-047");
     pub(crate) const ONLY_WITNESS: Code = Code("BL-CLU-050");
     pub(crate) const WITNESS_AHEAD: Code = Code("BL-CLU-051");
+    pub(crate) const MEMBER_DEAD: Code = Code("BL-CLU-052");
 }
 
 /// The codes of what is no error yet: `bowline status` warns of it.
@@ -58,6 +59,8 @@ pub mod warning {
 
     /// A node's certificate ends soon, or is not good now.
     pub const CERTIFICATE_ENDS: Code = super::code::CERTIFICATE_ENDS;
+    /// Gossip has found a member dead, or gone.
+    pub const MEMBER_DEAD: Code = super::code::MEMBER_DEAD;
     /// The clock of a member differs from the leader's.
     pub const CLOCK_DIFFERS: Code = super::code::CLOCK_DIFFERS;
     /// The cluster's CA ends soon.
@@ -286,7 +289,8 @@ pub const PAGES: &[ErrorPage] = &[
     page(
         code::TARGETS,
         "The roles cannot be as asked",
-        "An even number of voters survives no more losses than the odd one below it, and more than nine slow every write down.",
+        "An even number of voters survives no more losses than the odd one below it, and more than nine slow every write down. A member that is given up \
+         sooner than after two seconds would be given up for a lost packet.",
         "Three voters survive the loss of one machine, five of two: `bowline node roles --voters 5`.",
     ),
     page(
@@ -361,5 +365,14 @@ pub const PAGES: &[ErrorPage] = &[
          machine comes back nothing is lost, and all go on by themselves.",
         "Bring the missing machine back. If it is lost for good, run `bowline recover --dry-run` on a machine that keeps data: it says what is lost. The \
          witness is taken out with it, and joins again with a new token.",
+    ),
+    page(
+        code::MEMBER_DEAD,
+        "A member is dead, or cannot be heard",
+        "The members ask each other about once a second whether they are alive, over UDP, several times and through others. This one did not answer, \
+         and did not say otherwise while it was suspected; the message tells who found it silent. If a voter stays away for longer than \
+         `bowline node roles` says, a stand-by takes its place.",
+        "Look at the machine. `bowline explain NODE` tells what was seen; `bowline member watch` what is. If it answers calls and gossip does not hear it, \
+         UDP is held back between the machines: it uses the port of node-to-node calls, 7440.",
     ),
 ];

@@ -2,13 +2,13 @@
 
 use base::{DbName, NodeId, Role};
 use cluster::{
-    Cluster, ClusterConfig, ClusterError, JoinAs, Joined, Keyring, NODE_LIFE, NodeIdentity, NodeName, NodeRow,
-    Placement, Token, Transport, join,
+    Cluster, ClusterConfig, ClusterError, Gossiping, JoinAs, Joined, Keyring, NODE_LIFE, NodeIdentity, NodeName,
+    NodeRow, Placement, Token, Transport, join,
 };
 use lifecycle::Scope;
 use raft::{HostConfig, RaftHost};
 use rpc::{Handlers, Mesh, Service};
-use rt::net::Listener;
+use rt::net::{BoundUdp, Listener};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -70,7 +70,7 @@ impl Node {
     }
 
     async fn start(dir: tempfile::TempDir, identity: NodeIdentity, listener: Listener, joined: Option<Joined>) -> Self {
-        let id = identity.record.node;
+        let (id, identity_address) = (identity.record.node, identity.record.address.clone());
         let scope = Scope::new(identity.record.name.as_str());
         let mesh = Mesh::new(identity.mesh().unwrap(), &scope).unwrap();
         if let Some(joined) = joined {
@@ -82,7 +82,10 @@ impl Node {
             StoreConfig { node: id, dir: dir.path().join("databases"), pages: sqlite::PageStoreOptions::default() };
         let store = Store::open(config, host.clone(), Arc::clone(&mesh), scope.child("store")).await.unwrap();
         let keys = Keyring::open(dir.path().join("identity"), identity, NODE_LIFE).await.unwrap();
-        let config = ClusterConfig { keys, version: "0.1.0".to_owned() };
+        let address = identity_address.parse().unwrap();
+        let socket = BoundUdp::bind(&identity_address).await.unwrap();
+        let gossiping = Gossiping::start(&keys, address, socket, &scope).unwrap();
+        let config = ClusterConfig { keys, version: "0.1.0".to_owned(), gossiping };
         let sys_group = store.sys().group().clone();
         let sys = Arc::new(store.clone());
         let cluster = Cluster::start(config, sys, sys_group, host.clone(), Arc::clone(&mesh), &scope).unwrap();

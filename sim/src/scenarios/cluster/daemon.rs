@@ -229,7 +229,7 @@ async fn help(client: &Client, board: &Board) {
 async fn assign(client: &Client, board: &Board) {
     let mut dice = Dice::new(rt::entropy::u64());
     if let Some(stand_bys) = board.stand_bys_to_set(&mut dice)
-        && client.roles_set(&RoleTargets { voters: 3, stand_bys }).await.is_ok()
+        && client.roles_set(&RoleTargets { voters: 3, stand_bys, dead_after_s: 10 }).await.is_ok()
     {
         board.set_stand_bys(stand_bys);
     }

@@ -106,6 +106,31 @@ pub(super) const TABLE: &[Metric] = &[
     counter("bowline_database_corrupt_pages", "Pages that the disk did not give back as they were written", |m, _| {
         pages(m, |p| p.corrupt_pages)
     }),
+    gauge("bowline_gossip_members", "How many members have this status, as this node believes", |m, _| {
+        let members = m.gossip.iter().flat_map(|gossip| &gossip.members);
+        members.map(|(status, number)| (vec![("status", status.clone())], count(*number))).collect()
+    }),
+    gauge(
+        "bowline_gossip_health_score",
+        "How far this node distrusts its own judgement: 0 not at all, 7 entirely",
+        |m, _| gossip(m, |counters| counters.health_score),
+    ),
+    counter("bowline_gossip_sent_packets", "Gossip packets that were sent", |m, _| gossip(m, |counters| counters.sent)),
+    counter("bowline_gossip_sent_bytes", "The bytes of the gossip packets that were sent", |m, _| {
+        gossip(m, |counters| counters.sent_bytes)
+    }),
+    counter("bowline_gossip_unsent_packets", "Gossip packets that the network did not take", |m, _| {
+        gossip(m, |counters| counters.unsent)
+    }),
+    counter("bowline_gossip_received_packets", "Gossip packets that came", |m, _| {
+        gossip(m, |counters| counters.received)
+    }),
+    counter("bowline_gossip_received_bytes", "The bytes of the gossip packets that came", |m, _| {
+        gossip(m, |counters| counters.received_bytes)
+    }),
+    counter("bowline_gossip_refused_packets", "Packets that came and were none of this cluster's gossip", |m, _| {
+        gossip(m, |counters| counters.refused)
+    }),
     counter("bowline_http_requests", "Requests to the control API that were answered", |_, r| {
         r.samples(|counted| count(counted.requests))
     }),
@@ -149,6 +174,10 @@ fn peer(name: &str) -> Vec<Label> {
 
 fn log(metrics: &Metrics, value: fn(&LogStats) -> f64) -> Vec<Sample> {
     metrics.log.iter().map(|log| (vec![], value(log))).collect()
+}
+
+fn gossip(metrics: &Metrics, value: fn(&gossip::Counters) -> u64) -> Vec<Sample> {
+    metrics.gossip.iter().map(|gossip| (vec![], count(value(&gossip.counters)))).collect()
 }
 
 fn pages(metrics: &Metrics, value: fn(&sqlite::Stats) -> u64) -> Vec<Sample> {

@@ -4,6 +4,7 @@ use super::{Content, Operation};
 use crate::control::access::{AccessRole, Grant};
 use crate::control::audit::AuditInfo;
 use crate::control::authority::{Authority, RotateRequest};
+use crate::control::members::{MemberEvent, MemberInfo, PayloadRequest, ProbeRequest, Probed};
 use crate::control::recovery::{Recovery, RecoveryRequest};
 use crate::control::resources::{KindInfo, ResourceInfo, ResourcePage, ResourcePatch, ResourceRequest, WatchLine};
 use crate::control::sql::{SqlDone, SqlStatement, SqlTransaction};
@@ -132,9 +133,48 @@ pub(in crate::control) const OPERATIONS: &[Operation] = &[
     },
     Operation {
         method: "GET",
+        path: "/v1/members",
+        role: Some(Viewer),
+        does: "Who is alive, as the gossip of the node that is asked tells",
+        gives: Json(of::<Vec<MemberInfo>>),
+        ..PLAIN
+    },
+    Operation {
+        method: "GET",
+        path: "/v1/members/events",
+        role: Some(Viewer),
+        does: "What happened to members, and why",
+        query: &[
+            ("after", "Only events after this number; a gap in the numbers was forgotten"),
+            ("wait_s", "How long to wait for something to happen; 0 if not given, at most 30"),
+            ("limit", "So many at most; 100 if not given"),
+        ],
+        gives: Json(of::<Vec<MemberEvent>>),
+        ..PLAIN
+    },
+    Operation {
+        method: "PUT",
+        path: "/v1/members/self/payload",
+        role: Some(Operator),
+        does: "Tell all others something of the node that is asked",
+        takes: Json(of::<PayloadRequest>),
+        gives: Json(of::<MemberInfo>),
+        ..PLAIN
+    },
+    Operation {
+        method: "POST",
+        path: "/v1/members/probe",
+        role: Some(Operator),
+        does: "Ask an address, or all networks, whether a member is there",
+        takes: Json(of::<ProbeRequest>),
+        gives: Json(of::<Probed>),
+        ..PLAIN
+    },
+    Operation {
+        method: "GET",
         path: "/v1/roles",
         role: Some(Viewer),
-        does: "How many members should vote and stand by",
+        does: "How many members should vote and stand by, and when one is given up",
         gives: Json(of::<RoleTargets>),
         ..PLAIN
     },
@@ -142,7 +182,7 @@ pub(in crate::control) const OPERATIONS: &[Operation] = &[
         method: "PUT",
         path: "/v1/roles",
         role: Some(Admin),
-        does: "Change how many members should vote and stand by",
+        does: "Change how many members should vote and stand by, and when one is given up",
         takes: Json(of::<RoleTargets>),
         gives: Json(of::<RoleTargets>),
         ..PLAIN

@@ -102,13 +102,14 @@ pub(super) async fn set(node: &Node, name: &str, request: NodeRequest) -> Result
 }
 
 pub(super) async fn roles(node: &Node) -> Result<RoleTargets, Problem> {
-    let Targets { voters, stand_bys } = node.cluster()?.targets().await.map_err(|e| refused(&e))?;
-    Ok(RoleTargets { voters, stand_bys })
+    let Targets { voters, stand_bys, dead_after } = node.cluster()?.targets().await.map_err(|e| refused(&e))?;
+    Ok(RoleTargets { voters, stand_bys, dead_after_s: dead_after.as_secs() })
 }
 
 pub(super) async fn set_roles(node: &Node, targets: RoleTargets) -> Result<RoleTargets, Problem> {
-    let RoleTargets { voters, stand_bys } = targets;
-    node.cluster()?.set_targets(Targets { voters, stand_bys }).await.map_err(|e| refused(&e))?;
+    let RoleTargets { voters, stand_bys, dead_after_s } = targets;
+    let targets_now = Targets { voters, stand_bys, dead_after: Duration::from_secs(dead_after_s) };
+    node.cluster()?.set_targets(targets_now).await.map_err(|e| refused(&e))?;
     Ok(targets)
 }
 

@@ -17,6 +17,7 @@ pub(super) async fn gather(node: &Node) -> Metrics {
     let witnessed = store.as_ref().map(|store| store.witnessed()).unwrap_or_default();
     let (certificate_left_s, ca_left_s) = super::certificates::left_s(node);
     Metrics {
+        gossip: super::members::metrics(node),
         certificate_left_s,
         ca_left_s,
         version: env!("CARGO_PKG_VERSION"),

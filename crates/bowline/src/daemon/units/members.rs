@@ -7,7 +7,7 @@ use crate::daemon::node::{Formation, blocking};
 use ::raft::RaftHost;
 use ::store::Store;
 use base::Fault;
-use cluster::{Cluster, ClusterConfig, Keyring, Placement};
+use cluster::{Cluster, ClusterConfig, Gossiping, Keyring, Placement};
 use lifecycle::{Context, Deadline, Ready, Unit, UnitError};
 use rpc::Service;
 use rt::sync::watch;
@@ -47,16 +47,24 @@ impl MembersUnit {
 }
 
 impl Unit for MembersUnit {
-    type Needs = (Ready<Network>, Ready<RaftHost>, Ready<Store>);
+    type Needs = (Ready<Gossiping>, Ready<Network>, Ready<RaftHost>, Ready<Store>);
     type Provides = Members;
 
-    async fn start(&mut self, (network, host, store): Self::Needs, context: &Context) -> Result<Members, UnitError> {
+    async fn start(
+        &mut self,
+        (gossiping, network, host, store): Self::Needs,
+        context: &Context,
+    ) -> Result<Members, UnitError> {
         let Formation { identity, founding } = self.formation.clone();
         self.known.introduce(&network.mesh, identity.record.node).await;
         if founding.is_some() {
             store.bootstrap(&identity.record.address).await.map_err(NodeError::Store)?;
         }
-        let config = ClusterConfig { keys: Arc::clone(&self.keys), version: env!("CARGO_PKG_VERSION").to_owned() };
+        let config = ClusterConfig {
+            keys: Arc::clone(&self.keys),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            gossiping: (*gossiping).clone(),
+        };
         let sys_group = store.sys().group().clone();
         let mesh = network.mesh.clone();
         let cluster = Cluster::start(config, store.share(), sys_group, (*host).clone(), mesh, &context.scope)
