@@ -10,6 +10,7 @@ mod power;
 mod registers;
 mod rot;
 mod spares;
+mod teardown;
 mod watching;
 mod witness;
 
@@ -26,6 +27,7 @@ pub const ALL: &[Scenario] = &[
     power::SCENARIO,
     rot::SCENARIO,
     spares::SCENARIO,
+    teardown::SCENARIO,
     watching::SCENARIO,
     witness::SCENARIO,
 ];
