@@ -1,8 +1,8 @@
 //! `cargo xtask bench NAME`: measurements on real processes, side by side with the real peers.
 //!
 //! `sql` starts three processes of each system on loopback, one system at a time, in rounds (A B C, A B C), and sends the
-//! same load to each. `cluster` is about Bowline alone. Progress and a table go to standard error; standard output gets one JSON line, the last thing
-//! printed. Everything is bounded in time, and every process that was started is killed at the end, whatever the end is.
+//! same load to each. `cluster` is about Bowline alone. `swim` is about gossip groups of up to fifty processes of each system.
+//! Progress and a table go to standard error; standard output gets one JSON line, the last thing printed. Everything is bounded in time, and every process that was started is killed at the end, whatever the end is.
 #![expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -30,6 +30,7 @@ mod process;
 mod report;
 mod results;
 mod sql;
+mod swim;
 
 /// Arguments of `cargo xtask bench`.
 #[derive(Args)]
@@ -44,6 +45,8 @@ enum What {
     Sql(SqlArgs),
     /// The life of a cluster: writes while a leader stops or is killed, joins, stops, and doing nothing.
     Cluster(ClusterArgs),
+    /// Gossip groups of 3, 10 and 50 members: Bowline, Tarantool, serf and foca in one run.
+    Swim(swim::SwimArgs),
     /// Only the disk: what an append and a flush cost here.
     Disk(DiskArgs),
 }
@@ -160,13 +163,15 @@ impl Kind {
 
 /// Runs a bench. Errors are printed with what to do about them.
 pub(crate) fn main(args: &BenchArgs) -> ExitCode {
+    let done = |()| ExitCode::SUCCESS;
     let outcome = match &args.what {
-        What::Sql(args) => sql::run(args),
-        What::Cluster(args) => life::run(args),
-        What::Disk(args) => disk::run(args),
+        What::Sql(args) => sql::run(args).map(done),
+        What::Cluster(args) => life::run(args).map(done),
+        What::Swim(args) => swim::run(args),
+        What::Disk(args) => disk::run(args).map(done),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("bench: {error}");
             ExitCode::FAILURE

@@ -30,11 +30,16 @@ impl Machine {
             memory_mib: kib(&meminfo, "MemTotal").unwrap_or(0) / 1024,
             kernel: read_trimmed("/proc/sys/kernel/osrelease"),
             file_system: file_system(dir).unwrap_or_default(),
-            load_before: read_trimmed("/proc/loadavg"),
+            load_before: load(),
             commit: output("git", &["describe", "--always", "--dirty"]),
             date: output("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"]),
         }
     }
+}
+
+/// How busy the machine is, as it says itself.
+pub(super) fn load() -> String {
+    read_trimmed("/proc/loadavg")
 }
 
 fn read_trimmed(path: &str) -> String {
@@ -107,6 +112,16 @@ pub(super) fn cpu_seconds(pid: u32) -> f64 {
     let words: Vec<&str> = stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().collect()).unwrap_or_default();
     let ticks: f64 = words.iter().skip(11).take(2).filter_map(|w| w.parse::<f64>().ok()).sum();
     ticks / TICKS_PER_SECOND
+}
+
+/// The same, to the nanosecond and without ended threads, where the kernel counts it so; for what takes less than a tick.
+pub(super) fn cpu_seconds_exactly(pid: u32) -> f64 {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return 0.0 };
+    let nanoseconds = |thread: std::fs::DirEntry| -> Option<f64> {
+        std::fs::read_to_string(thread.path().join("schedstat")).ok()?.split_whitespace().next()?.parse().ok()
+    };
+    let of_threads: Option<Vec<f64>> = threads.flatten().map(nanoseconds).collect();
+    of_threads.map_or_else(|| cpu_seconds(pid), |each| each.iter().sum::<f64>() / 1e9)
 }
 
 /// Bytes that a process has given to the disk.
