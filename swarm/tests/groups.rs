@@ -79,7 +79,7 @@ fn members_that_see_everything_late_accuse_the_others_hardly_ever() {
 fn where_many_see_everything_late_nobody_is_declared_dead_for_it() {
     let well = Slow { nodes: 60, share: 0.4, late_secs: (1.0, 5.0), secs: 30.0, local_health: LocalHealth::On };
     let blind = Slow { local_health: LocalHealth::Off, ..well };
-    let (well, blind) = (well.run(9), blind.run(9));
+    let (well, blind) = (well.run(10), blind.run(10));
     assert!(number(&blind, "healthy_false_deaths") >= 5.0, "{blind:?}");
     assert!(number(&well, "healthy_false_deaths") == 0.0, "{well:?}");
 }

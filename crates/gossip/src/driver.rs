@@ -87,6 +87,7 @@ impl Driver {
         loop {
             let now = self.now();
             if self.swim.poll_timeout().is_some_and(|due| due <= now) {
+                self.swim.set_clock(rt::time::wall().saturating_sub(now.0));
                 self.swim.handle_timeout(now);
             }
             self.send(&socket, &mut outgoing);

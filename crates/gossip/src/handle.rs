@@ -40,6 +40,7 @@ impl Gossip {
         if config.addr.port() == 0 {
             config.addr.set_port(socket.local_addr().map_err(GossipError::Socket)?.port());
         }
+        config.clock = rt::time::wall();
         let mut seed = [0; 32];
         rt::entropy::fill(&mut seed);
         let swim = Swim::new(config, &seed, Moment::default())?;

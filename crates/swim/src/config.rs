@@ -18,6 +18,9 @@ pub struct Config {
     pub addr: SocketAddr,
     /// Greater at each start, as the microseconds of the clock are. At most 2^63.
     pub generation: u64,
+    /// What the clock on the wall said at the caller's time zero. Members whose clocks agree to a part of a period ask in turns; see
+    /// [`crate::Swim::set_clock`].
+    pub clock: Duration,
     /// What it tells all others of itself, up to [`crate::PAYLOAD_LEN_MAX`] bytes.
     pub payload: Vec<u8>,
     /// The group's label, where several groups share a network.
@@ -44,6 +47,7 @@ impl Config {
             id,
             addr,
             generation,
+            clock: Duration::ZERO,
             payload: Vec::new(),
             label: None,
             trust: Trust::Open,

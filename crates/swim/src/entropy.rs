@@ -37,13 +37,6 @@ impl Entropy {
     pub(crate) fn iv(&mut self) -> Iv {
         self.take()
     }
-
-    /// Fisher and Yates.
-    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
-        for n in (1..items.len()).rev() {
-            items.swap(n, self.below(n + 1));
-        }
-    }
 }
 
 impl std::fmt::Debug for Entropy {

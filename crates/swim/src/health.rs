@@ -6,8 +6,6 @@
 //!            probe answered: -1
 //! ```
 
-use std::time::Duration;
-
 /// Whether a node looks at its own health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LocalHealth {
@@ -44,10 +42,5 @@ impl Health {
         if self.mode == LocalHealth::On {
             self.score = self.score.saturating_add(by).min(SCORE_MAX);
         }
-    }
-
-    /// A wait, the longer the worse.
-    pub(crate) fn stretch(&self, wait: Duration) -> Duration {
-        wait.saturating_mul(self.score + 1)
     }
 }

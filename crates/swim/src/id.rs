@@ -24,6 +24,12 @@ impl MemberId {
         Self(swap(bytes))
     }
 
+    /// Two numbers that the id is made of.
+    pub(crate) const fn halves(&self) -> [u64; 2] {
+        let [a0, a1, a2, a3, a4, a5, a6, a7, b @ ..] = self.0;
+        [u64::from_be_bytes([a0, a1, a2, a3, a4, a5, a6, a7]), u64::from_be_bytes(b)]
+    }
+
     /// The 16 bytes in the order of the text.
     pub const fn text_order(&self) -> [u8; 16] {
         swap(self.0)

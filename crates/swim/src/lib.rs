@@ -26,6 +26,7 @@ mod suspicion;
 mod table;
 mod time;
 mod timers;
+mod turns;
 
 pub use codec::{
     Accusation, Body, DATAGRAM_LEN_MAX, FailureDetection, GroupKey, Kind, Label, Meta, PACKET_LEN_MAX, PAYLOAD_LEN_MAX,

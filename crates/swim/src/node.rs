@@ -162,8 +162,7 @@ impl Swim {
             config,
         };
         let (now, _) = swim.time.observe(now, None);
-        let first = swim.config.timing.period.mul_f64(swim.chance());
-        swim.wait(now.after(first), Wait::Round);
+        swim.wait_for_turn(now, 0);
         let first = swim.config.timing.heal.mul_f64(swim.chance());
         swim.wait(now.after(first), Wait::Heal);
         swim.tell(me, Weight::Presence);

@@ -90,9 +90,8 @@ pub(crate) struct Table {
     free: Vec<Slot>,
     /// Sorted by id.
     by_id: Vec<Slot>,
-    /// All of them, shuffled once a round.
+    /// All of them, as chance has put them.
     order: Vec<Slot>,
-    probe_at: usize,
     tell_at: usize,
 }
 
@@ -130,7 +129,7 @@ impl Table {
         self.by_id.iter().filter_map(|slot| Some((*slot, self.get(*slot)?)))
     }
 
-    /// Takes a member whose id is not in the table, and gives it a random place in what is left of the round.
+    /// Takes a member whose id is not in the table, and gives it a random place among those that have not been told of in this turn.
     pub(crate) fn insert(&mut self, member: Member, entropy: &mut Entropy) -> Option<Slot> {
         let Err(at) = self.search(&member.id) else { return None };
         let slot = match self.free.pop() {
@@ -144,7 +143,7 @@ impl Table {
         self.by_id.insert(at, slot);
         self.order.push(slot);
         let last = self.order.len() - 1;
-        let earliest = self.probe_at.min(last);
+        let earliest = self.tell_at.min(last);
         self.order.swap(last, earliest + entropy.below(last - earliest + 1));
         Some(slot)
     }
@@ -154,27 +153,10 @@ impl Table {
         self.by_id.retain(|other| *other != slot);
         if let Some(at) = self.order.iter().position(|other| *other == slot) {
             self.order.remove(at);
-            self.probe_at -= usize::from(at < self.probe_at);
             self.tell_at -= usize::from(at < self.tell_at);
         }
         self.free.push(slot);
         Some(member)
-    }
-
-    /// The next member of the round that `fits`; shuffled anew when the round is over.
-    pub(crate) fn next_to_probe(&mut self, entropy: &mut Entropy, fits: impl Fn(&Member) -> bool) -> Option<Slot> {
-        for _ in 0..=self.order.len() {
-            if self.probe_at >= self.order.len() {
-                entropy.shuffle(&mut self.order);
-                self.probe_at = 0;
-            }
-            let slot = *self.order.get(self.probe_at)?;
-            self.probe_at += 1;
-            if self.get(slot).is_some_and(&fits) {
-                return Some(slot);
-            }
-        }
-        None
     }
 
     /// The next member to tell others about, so that each has its turn.
@@ -257,16 +239,13 @@ mod tests {
     }
 
     #[test]
-    fn each_is_probed_once_a_round_and_told_of_once_a_turn() {
+    fn each_is_told_of_once_a_turn() {
         let mut entropy = Entropy::new(&[2; 32]);
         let mut table = table(&mut entropy, 20);
         for _ in 0..3 {
-            let round: BTreeSet<Slot> = (0..20).filter_map(|_| table.next_to_probe(&mut entropy, |_| true)).collect();
-            assert_eq!(round.len(), 20);
+            let told: BTreeSet<Slot> = (0..20).filter_map(|_| table.next_to_tell()).collect();
+            assert_eq!(told.len(), 20);
         }
-        let told: BTreeSet<Slot> = (0..20).filter_map(|_| table.next_to_tell()).collect();
-        assert_eq!(told.len(), 20);
-        assert_eq!(table.next_to_probe(&mut entropy, |_| false), None);
     }
 
     #[test]

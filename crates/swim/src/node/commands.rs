@@ -161,6 +161,11 @@ impl Swim {
         Ok(())
     }
 
+    /// Follows the clock on the wall, which may have been set: it says `clock` when the caller's time is zero. What happens when is not moved by it.
+    pub fn set_clock(&mut self, clock: std::time::Duration) {
+        self.config.clock = clock;
+    }
+
     /// Encrypts with another key or algorithm from now on, or not at all. All members have to do so.
     pub fn set_codec(&mut self, codec: Option<Codec>) {
         self.config.codec = codec;

@@ -14,6 +14,7 @@ use crate::news::Weight;
 use crate::table::Slot;
 use crate::time::Moment;
 use crate::timers::Wait;
+use crate::turns::{self, Turns};
 use std::net::SocketAddr;
 
 /// A member is asked and has not answered yet.
@@ -63,12 +64,23 @@ const CONFIRMATIONS_MAX: usize = 64;
 impl Swim {
     /// The next member has its turn.
     pub(super) fn next_round(&mut self, now: Moment) {
-        self.wait(now.after(self.health.stretch(self.config.timing.period)), Wait::Round);
-        let me = self.config.id;
-        let next = self.table.next_to_probe(&mut self.entropy, |member| member.id != me && member.status.is_present());
+        self.wait_for_turn(now, self.health.score());
+        let round = self.turns().round(self.time.told(now).0);
+        let present = self.table.iter().filter(|(_, member)| member.status.is_present());
+        let next = turns::behind(round, &self.config.id, present.map(|(slot, member)| (member.id, slot)));
         if let Some(slot) = next {
             self.start_probe(now, slot, Purpose::Round);
         }
+    }
+
+    fn turns(&self) -> Turns {
+        Turns { clock: self.config.clock, period: self.config.timing.period }
+    }
+
+    /// This node has its turn again, after `skipped` rounds.
+    pub(super) fn wait_for_turn(&mut self, now: Moment, skipped: u32) {
+        let next = self.turns().until_next(self.time.told(now).0, &self.config.id, skipped);
+        self.wait(now.after(next), Wait::Round);
     }
 
     /// Asks a member out of turn, unless it is being asked.
