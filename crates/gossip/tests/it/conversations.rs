@@ -37,14 +37,16 @@ async fn members_find_each_other_tell_their_payloads_and_hear_a_farewell() {
     let known = a.member(&id(3)).unwrap();
     assert!(matches!(known.why, Reason::Direct | Reason::Told { .. }), "{known:?}");
 
+    let counters = a.counters();
+    assert!(counters.sent > 0 && counters.received > 0 && counters.refused == 0, "{counters:?}");
+    // By its end it has called back with all that it has noted.
+    a.quit(SOON).await.unwrap();
     let told = a.events(0, 1000);
     assert_eq!(*seen.lock().unwrap(), told, "who is called back hears what is remembered, in the same order");
     assert!(told.iter().zip(1..).all(|(told, number)| told.number == number));
-    let left = told.last().unwrap();
-    assert!(left.event.changes.has(Changes::STATUS) && left.event.id == id(3));
-    assert_eq!(a.events(left.number, 10), []);
-    let counters = a.counters();
-    assert!(counters.sent > 0 && counters.received > 0 && counters.refused == 0, "{counters:?}");
+    let left = told.iter().rfind(|told| told.event.id == id(3)).unwrap();
+    assert!(left.event.changes.has(Changes::STATUS) && left.event.status == Status::Left);
+    assert_eq!(a.events(told.last().unwrap().number, 10), []);
 }
 
 #[tokio::test]
