@@ -93,7 +93,10 @@ impl Driver {
             self.send(&socket, &mut outgoing);
             self.tell();
             match self.wait(&socket, &mut incoming).await {
-                Next::Asked(Some(Ask::Do(work))) => work(&mut self.swim, Moment(self.start.elapsed())),
+                Next::Asked(Some(Ask::Do(work))) => {
+                    let now = self.now();
+                    work(&mut self.swim, now);
+                }
                 Next::Asked(Some(Ask::Quit { within, answer })) => {
                     let untold = self.farewell(socket, &mut outgoing, within).await;
                     return (End::Quit { untold }, Some(Farewelled { within, answer }));

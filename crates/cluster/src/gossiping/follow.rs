@@ -21,8 +21,10 @@ pub(crate) type Peers = BTreeMap<NodeId, (String, NodeRowState)>;
 pub(crate) async fn follow(gossiping: Gossiping, node: NodeId, mut peers: watch::Receiver<Arc<Peers>>) {
     // Who was added, and where it was then: where it is now, the group knows better.
     let mut added = BTreeMap::<NodeId, String>::new();
+    let mut verdicts = gossiping.watch();
     while gossiping.gossip.ended().is_none() {
         let now = Arc::clone(&peers.borrow_and_update());
+        verdicts.borrow_and_update();
         let mut is_complete = true;
         for (peer, (address, state)) in now.iter().filter(|(peer, _)| **peer != node) {
             if *state == NodeRowState::Removed {
@@ -36,23 +38,26 @@ pub(crate) async fn follow(gossiping: Gossiping, node: NodeId, mut peers: watch:
             if is_heard && added.get(peer) == Some(address) {
                 continue;
             }
-            is_complete &= is_heard;
-            is_complete &= greet(&gossiping, *peer, address, added.insert(*peer, address.clone()).is_none()).await;
+            let is_greeted = greet(&gossiping, *peer, address).await;
+            is_complete &= is_heard && is_greeted;
+            added.insert(*peer, address.clone());
         }
         tokio::select! {
             biased;
             changed = peers.changed() => if changed.is_err() { return },
+            // Who is silent now may have moved.
+            changed = verdicts.changed() => if changed.is_err() { return },
             () = rt::time::sleep(LOOK_AGAIN), if !is_complete => {}
         }
     }
 }
 
-/// Asks at the address of the row, which may lead elsewhere by now; the first time the peer is added, so that it is found dead if it is not there.
+/// Asks at the address of the row, which may lead elsewhere by now; one of whom nothing is known is added, so that it is found dead if it is not there.
 /// False if the address could not be looked up.
-async fn greet(gossiping: &Gossiping, peer: NodeId, address: &str, is_first: bool) -> bool {
+async fn greet(gossiping: &Gossiping, peer: NodeId, address: &str) -> bool {
     let Some(found) = look_up(address).await else { return false };
     let member = member_of(&gossiping.cluster, peer);
-    if is_first && gossiping.gossip.member(&member).is_none() {
+    if gossiping.verdict(peer).is_none() && gossiping.gossip.member(&member).is_none() {
         // Somebody may have been quicker: it is known then, and that is all that is wanted.
         drop(gossiping.gossip.add_member(member, found).await);
     }
